@@ -46,7 +46,7 @@ pub fn shuffles_ready(handle: &LoopHandle) -> bool {
 
 /// Registers what a coroutine waits for: edge-triggered, in both directions, for life. Each event goes to
 /// [`Callbacks::on_default`] with all its facts, and no event closes the descriptor. `is_nonblocking` saves the calls
-/// that make it so. [`Source`](crate::io::Source) is made of this.
+/// that make it so. [`Source`](crate::io::Source) is registered so, too.
 ///
 /// # Errors
 ///

@@ -401,7 +401,7 @@ const LONG: &[(&str, &str)] = &[
         "states, rules and transitions of a task are read together",
     ),
     (
-        "src/io/source.rs",
+        "src/io/watched.rs",
         "its rules are read with the code that keeps them",
     ),
     (

@@ -41,6 +41,7 @@ fn split(fd: i32) -> (u32, usize) {
 
 impl FdTable {
     /// The number of descriptors that have a word.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

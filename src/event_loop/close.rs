@@ -93,8 +93,9 @@ impl LoopHandle {
             report.tasks = scheduler.close(self);
         }
         while let Some(slot) = self.registry.first() {
-            if let Some(registration) = self.deregister(slot) {
-                self.drop_registration(registration);
+            match self.deregister(slot) {
+                Some(registration) => self.drop_registration(registration),
+                None => self.remove_source_at(slot),
             }
         }
         while let Some(action) = self.times.pop_any() {

@@ -61,19 +61,6 @@ impl Descriptor {
         }
     }
 
-    /// Whether a loop on `kernel` (`None`: the system's) can watch this descriptor. The number
-    /// alone does not decide: each kernel has numbers of its own.
-    pub(super) fn belongs_to(&self, kernel: Option<&Rc<dyn VirtualKernel>>) -> bool {
-        let Held::Virtual(fd) = &self.0 else {
-            return true; // a virtual kernel that cannot watch the system's descriptors refuses the number
-        };
-        let Some(kernel) = kernel else { return false };
-        match (fd.kernel_identity(), kernel.identity()) {
-            (Some(of_fd), Some(of_loop)) => of_fd == of_loop,
-            _ => true,
-        }
-    }
-
     /// Returns a reference to the descriptor, of the system or of a virtual kernel.
     #[must_use]
     #[inline]
@@ -83,6 +70,19 @@ impl Descriptor {
             Held::Shared(shared) => FdRef::System((**shared).as_fd()),
             Held::Virtual(fd) => FdRef::Virtual(&**fd),
         }
+    }
+}
+
+/// Whether a loop on `kernel` (`None`: the system's) can watch a descriptor. The number alone does not
+/// decide: each kernel has numbers of its own.
+pub(super) fn belongs_to(descriptor: FdRef<'_>, kernel: Option<&Rc<dyn VirtualKernel>>) -> bool {
+    let FdRef::Virtual(fd) = descriptor else {
+        return true; // a virtual kernel that cannot watch the system's descriptors refuses the number
+    };
+    let Some(kernel) = kernel else { return false };
+    match (fd.kernel_identity(), kernel.identity()) {
+        (Some(of_fd), Some(of_loop)) => of_fd == of_loop,
+        _ => true,
     }
 }
 

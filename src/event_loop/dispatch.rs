@@ -14,6 +14,7 @@ use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
 use super::origin::Origin;
 use super::panics::Payload;
 use super::registration::{FLOW, Reasons, RegistrationState};
+use super::registry::is_source;
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, NOTIFIER, Readiness, Trigger};
 use std::rc::Rc;
@@ -36,10 +37,32 @@ impl Default for Running {
     }
 }
 
+impl Running {
+    /// A call begins.
+    #[inline]
+    pub(super) fn begin(&mut self, token: u64, branch: Branch) {
+        self.token = token;
+        self.branch = branch;
+    }
+
+    /// The key of the registration.
+    pub(super) fn slot(&self) -> SlabKey {
+        SlabKey::from_bits(self.token)
+    }
+
+    /// When the call began, once, in debug mode.
+    pub(super) fn take_begun(&mut self) -> Option<u64> {
+        self.begun.take()
+    }
+}
+
 impl LoopHandle {
     /// Runs the branches of one `(fd, event)`, one after the other.
     #[inline]
     pub(super) fn dispatch(&self, event: &Event, running: &mut Running) {
+        if is_source(event.token()) {
+            return self.dispatch_source(event, running);
+        }
         // A reference of its own, because a callback may remove its registration. It is never the
         // last one (`drop_registration`), so a panic does not drop callbacks while it unwinds.
         let Some(registration) = self.registry.get(SlabKey::from_bits(event.token())) else {
@@ -136,7 +159,7 @@ impl LoopHandle {
 
     /// Traces and times a call, if that is asked for.
     #[cold]
-    fn begin_branch(&self, running: &mut Running) {
+    pub(super) fn begin_branch(&self, running: &mut Running) {
         self.trace_call(running.branch.name(), running.token);
         running.begun = self.begin_call();
     }
@@ -166,6 +189,9 @@ impl LoopHandle {
     /// listener stays: its callback panicked for one connection, and there are others.
     #[cold]
     pub(super) fn remove_panicked(&self, running: &mut Running, payload: Payload) {
+        if is_source(running.token) {
+            return self.end_panicked_source(running, payload);
+        }
         let slot = SlabKey::from_bits(running.token);
         // If it is not in the table any more, its callback has removed it.
         let removed = || self.registry.take_removed();
@@ -190,7 +216,7 @@ impl LoopHandle {
     /// L6: an event without a registration is counted; it is no panic, and no event of another
     /// registration.
     #[cold]
-    fn count_stale(&self, event: &Event) {
+    pub(super) fn count_stale(&self, event: &Event) {
         if event.token() == NOTIFIER {
             return;
         }

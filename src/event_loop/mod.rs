@@ -27,6 +27,7 @@
 
 // A turn, and the loop that makes it.
 mod dispatch;
+mod dispatch_source;
 #[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
 pub(crate) mod event_loop;
 mod hangup;
@@ -48,6 +49,7 @@ mod host;
 mod open_error;
 mod receive;
 mod register;
+mod register_source;
 pub(crate) mod remote;
 mod replay;
 mod scheduling;
@@ -74,6 +76,7 @@ pub(crate) mod registry;
 pub(crate) mod report;
 mod rows;
 mod shuffle;
+mod source_registration;
 pub(crate) mod stderr;
 mod stopwatch;
 
@@ -89,7 +92,7 @@ pub(crate) use event_loop::EventLoop;
 pub use event_loop::{EnterGuard, ExitReason};
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Fixture;
-pub(crate) use loop_handle::{Callbacks, Cx, Inbox, LoopHandle, MAIN_TASK, Scheduler};
+pub(crate) use loop_handle::{Callbacks, Inbox, LoopHandle, MAIN_TASK, Scheduler};
 pub(crate) use loop_time::TimeSource;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;
@@ -100,5 +103,6 @@ pub(crate) use remote::{CrossLoopWait, RemoteHandle};
 pub(crate) use report::Unhandled;
 pub use report::{Futurelock, UnhandledHook};
 pub(crate) use rows::{Kind, Rows};
+pub(crate) use source_registration::{RegisteredSource, SourceRegistration};
 pub use stats::Stats;
 pub(crate) use weak_handle::WeakHandle;

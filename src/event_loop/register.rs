@@ -8,18 +8,19 @@
 //! L1, L2, L8.
 
 use super::classify::Role;
-use super::descriptor::Descriptor;
+use super::descriptor::{Descriptor, belongs_to};
 use super::error::{Error, RegisterError};
 use super::loop_handle::{Callbacks, LoopHandle, Registration};
 use super::registration::{
     FdState, Provenance, Reasons, RegisterOptions, RegistrationState, effective,
 };
-use super::registry::Key;
+use super::registry::{Key, is_source};
 use crate::base::slab::SlabKey;
-use crate::poll::{FdOwned, Interest, Readiness, Trigger};
+use crate::poll::{FdOwned, FdRef, Interest, Trigger};
 use readily_sys::socket;
 use readily_sys::transfer::Transfer;
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -167,6 +168,9 @@ impl LoopHandle {
     ///
     /// [`Error::UnknownKey`].
     pub fn interest_of(&self, key: Key) -> Result<Interest, Error> {
+        if is_source(key.slot.to_bits()) {
+            return self.interest_of_source(key);
+        }
         Ok(self.registration_state(key)?.interest)
     }
 
@@ -184,6 +188,9 @@ impl LoopHandle {
     #[doc(alias = "modify")]
     #[doc(alias = "reregister")]
     pub fn set_interest_of(&self, key: Key, interest: Interest) -> Result<(), Error> {
+        if is_source(key.slot.to_bits()) {
+            return self.set_interest_of_source(key, interest);
+        }
         // A level-triggered registration is reported again by itself.
         let rearm = self.registration_state(key)?.trigger != Trigger::Level;
         // A registration without interest may have been suspended, because its end would have been
@@ -256,6 +263,9 @@ impl LoopHandle {
     ///
     /// As [`set_interest_of`](LoopHandle::set_interest_of).
     pub fn rearm(&self, key: Key, interest: Interest) -> Result<(), Error> {
+        if is_source(key.slot.to_bits()) {
+            return self.rearm_source(self.source(key)?.registration(), interest);
+        }
         let state = self.registration_state(key)?;
         self.ensure_usable()?;
         if effective(&state).is_none() {
@@ -267,13 +277,6 @@ impl LoopHandle {
             poller.rearm(state.fd, key.slot.to_bits(), needed)?;
         }
         Ok(())
-    }
-
-    /// The readiness of `key`'s descriptor now; `None` if it is removed, or the system cannot
-    /// report it.
-    pub(crate) fn readiness(&self, key: Key) -> Option<Readiness> {
-        // The table is not borrowed: the owner of a shared descriptor is user code (L8).
-        self.registry.get(key.slot)?.fd_ref().readiness().ok()
     }
 
     /// Returns the directions for which [`LoopHandle::rearm`] has an effect with this loop's poller.
@@ -306,6 +309,9 @@ impl LoopHandle {
     #[doc(alias = "deregister")]
     #[doc(alias = "unregister")]
     pub fn remove(&self, key: Key) -> Result<(), Error> {
+        if is_source(key.slot.to_bits()) {
+            return self.remove_source_of(key);
+        }
         self.registration_state(key)?;
         if let Some(registration) = self.deregister(key.slot) {
             self.drop_registration(registration);
@@ -394,25 +400,34 @@ impl LoopHandle {
     ) -> Result<RegistrationState, Error> {
         self.ensure_usable()?;
         // Before anything is borrowed: the owner of a shared descriptor is user code (L8).
-        let borrowed = descriptor.fd_ref();
-        let fd = borrowed.raw();
-        if !descriptor.belongs_to(self.kernel()) {
+        let fd = self.check_new_fd(descriptor.fd_ref(), options.fd_state)?;
+        Ok(options.state(fd, site))
+    }
+
+    /// The same for any registration. Returns the number.
+    pub(super) fn check_new_fd(
+        &self,
+        descriptor: FdRef<'_>,
+        fd_state: FdState,
+    ) -> Result<RawFd, Error> {
+        let fd = descriptor.raw();
+        if !belongs_to(descriptor, self.kernel()) {
             return Err(Error::BadDescriptor { fd });
         }
-        if let Some((slot, state)) = self.registry.find(fd) {
+        if let Some((slot, site)) = self.registry.find(fd) {
             return Err(Error::AlreadyRegistered {
                 fd,
                 key: self.key(slot),
-                site: state.site,
+                site,
             });
         }
         // R133: only for a descriptor that the loop has not made. A number that is not open is refused
         // by the poller.
-        let made_here = options.fd_state == FdState::MadeHere;
-        if !made_here && borrowed.is_unconnected().unwrap_or(false) {
+        let made_here = fd_state == FdState::MadeHere;
+        if !made_here && descriptor.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
         }
-        Ok(options.state(fd, site))
+        Ok(fd)
     }
 
     /// Adds a new registration to the table and the poller: both or neither.

@@ -9,6 +9,7 @@
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
 use super::registration::{Reasons, Registration, RegistrationState, effective};
+use super::source_registration::RegisteredSource;
 use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
@@ -16,6 +17,7 @@ use crate::poll::{Interest, Watched};
 use std::cell::RefCell;
 use std::fmt;
 use std::os::fd::RawFd;
+use std::panic::Location;
 use std::rc::Rc;
 
 /// Identifies a registration of one loop.
@@ -36,10 +38,31 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The mark of a source in the bits of its key, which is the highest bit of the slot's number: a key
+/// without it is that of a registration with callbacks.
+const SOURCE_MARK: u64 = 1 << 31;
+
+fn marked(key: SlabKey) -> SlabKey {
+    SlabKey::from_bits(key.to_bits() | SOURCE_MARK)
+}
+
+#[inline]
+fn unmarked(key: SlabKey) -> Option<SlabKey> {
+    is_source(key.to_bits()).then(|| SlabKey::from_bits(key.to_bits() & !SOURCE_MARK))
+}
+
+/// Whether a token is that of a source.
+#[inline]
+pub(super) fn is_source(token: u64) -> bool {
+    token & SOURCE_MARK != 0
+}
+
 /// The table of registrations with callbacks of the type `C`. Each method borrows it once, briefly, and
 /// never calls user code.
 pub(super) struct Registry<C: ?Sized> {
     slots: RefCell<Slab<Rc<Registration<C>>>>,
+    /// The sources, under keys with a mark.
+    sources: RefCell<Slab<Rc<dyn RegisteredSource>>>,
     /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
     /// refused on every system (kqueue would silently overwrite the first). It cannot become stale:
     /// a registration owns its descriptor, and is removed from this map before that is closed.
@@ -56,6 +79,7 @@ impl<C: ?Sized> Default for Registry<C> {
     fn default() -> Self {
         Self {
             slots: RefCell::default(),
+            sources: RefCell::default(),
             by_fd: RefCell::default(),
             deadlines: RefCell::default(),
             removed: RefCell::default(),
@@ -64,10 +88,43 @@ impl<C: ?Sized> Default for Registry<C> {
 }
 
 impl<C: ?Sized> Registry<C> {
-    /// The registration of `fd`, if there is one.
-    pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, RegistrationState)> {
+    /// The key of `fd`, and the line that registered it, if that is registered.
+    pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, &'static Location<'static>)> {
         let key = SlabKey::from_bits(self.by_fd.borrow().get(fd)?);
-        Some((key, self.state(key)?))
+        let site = match self.source(key) {
+            Some(source) => source.registration().site,
+            None => self.state(key)?.site,
+        };
+        Some((key, site))
+    }
+
+    /// Adds a source, before the poller is called with its key.
+    pub(super) fn insert_source(&self, source: Rc<dyn RegisteredSource>, fd: RawFd) -> SlabKey {
+        let mut sources = self.sources.borrow_mut();
+        let key = sources.insert_with(|key| {
+            let registration = source.registration();
+            registration.slot.set(marked(key));
+            registration.fd.set(fd);
+            source
+        });
+        assert!(key.slot() < SOURCE_MARK as usize, "fewer than 2^31 sources");
+        let key = marked(key);
+        self.by_fd.borrow_mut().insert(fd, key.to_bits());
+        key
+    }
+
+    /// L1: the source with exactly this `key`.
+    #[inline]
+    pub(super) fn source(&self, key: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
+        self.sources.borrow().get(unmarked(key)?).cloned()
+    }
+
+    /// Removes a source. The caller drops it outside every borrow (L8).
+    #[must_use = "it is dropped outside the borrow (L8)"]
+    pub(super) fn remove_source(&self, key: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
+        let source = self.sources.borrow_mut().remove(unmarked(key)?)?;
+        self.unmap_fd(source.registration().fd.get());
+        Some(source)
     }
 
     /// Adds a registration, before the poller is called with its key.
@@ -159,6 +216,9 @@ impl<C: ?Sized> Registry<C> {
                 all.push(watched);
             }
         }
+        for (_, source) in self.sources.borrow().iter() {
+            all.push(source.registration().watched());
+        }
         all
     }
 
@@ -190,12 +250,16 @@ impl<C: ?Sized> Registry<C> {
         Some(removed.swap_remove(place))
     }
 
+    /// The number of registrations, each of which has one descriptor.
+    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.slots.borrow().len()
+        self.by_fd.borrow().len()
     }
 
     pub(super) fn first(&self) -> Option<SlabKey> {
-        self.slots.borrow_mut().first()
+        let source = || self.sources.borrow_mut().first().map(marked);
+        let slot = self.slots.borrow_mut().first();
+        slot.or_else(source)
     }
 
     pub(super) fn verify(&self) {
@@ -203,8 +267,10 @@ impl<C: ?Sized> Registry<C> {
         slots.verify();
         let by_fd = self.by_fd.borrow();
         by_fd.verify();
+        let sources = self.sources.borrow();
+        sources.verify();
         assert_eq!(
-            slots.len(),
+            slots.len() + sources.len(),
             by_fd.len(),
             "each registration has one descriptor in the map"
         );
@@ -213,6 +279,13 @@ impl<C: ?Sized> Registry<C> {
             let owned = by_fd.get(fd).is_some();
             assert!(owned, "each deadline belongs to a registration");
         });
+        for (key, source) in sources.iter() {
+            let registration = source.registration();
+            let key = marked(key);
+            assert_eq!(registration.slot.get(), key);
+            let mapped = by_fd.get(registration.fd.get());
+            assert_eq!(mapped, Some(key.to_bits()), "the map has its slot");
+        }
         for (key, registration) in slots.iter() {
             let state = registration.state.get();
             assert_eq!(registration.slot(), key);

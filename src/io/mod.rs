@@ -1,8 +1,8 @@
 //! I/O for coroutines: sources, and TCP streams and listeners on top of them.
 //!
-//! A source is one edge-triggered registration of the callback table for the life of its descriptor.
-//! Its default branch stores the readiness that the kernel reported, and wakes the waiters. So
-//! callbacks and coroutines share one table, and no operation costs an `epoll_ctl`.
+//! A source is one edge-triggered registration for the life of its descriptor. Its event stores the
+//! readiness that the kernel reported, and wakes the waiters. So callbacks and coroutines share one
+//! poller, and no operation costs an `epoll_ctl`.
 //!
 //! In the notes: the I/O of coroutines, where `await` lets other tasks run instead of blocking ([N4], [N10]).
 //!
@@ -15,8 +15,10 @@ mod tcp;
 mod tcp_listener;
 mod tcp_split;
 mod tcp_transfer;
+mod watched;
 
-pub use source::{Direction, Source};
+pub use source::Source;
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;
 pub use tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use watched::Direction;

@@ -4,7 +4,8 @@
 //! kernel (one in memory, for example) does the same. The loop on which a socket is made decides which
 //! of the two it is, and the code above [`Socket`] does not see the difference.
 
-use crate::event_loop::{BACKLOG, Descriptor, Error, FdState, WeakHandle, listen_tcp};
+use super::watched::Io;
+use crate::event_loop::{BACKLOG, Error, FdState, WeakHandle, listen_tcp};
 use crate::poll::{FdRef, VirtualFd, VirtualKernel};
 use readily_sys::socket::{self, Kind};
 use std::io;
@@ -19,35 +20,28 @@ pub(super) enum Socket<S> {
     Virtual(Rc<dyn VirtualFd>),
 }
 
-impl<S: AsFd> AsFd for Socket<S> {
+impl<S: AsFd + 'static> AsFd for Socket<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd_ref().as_fd()
     }
 }
 
-impl<S: AsFd> Socket<S> {
-    pub(super) fn fd_ref(&self) -> FdRef<'_> {
+impl<S: AsFd + 'static> Io for Socket<S> {
+    fn fd_ref(&self) -> FdRef<'_> {
         match self {
             Self::System(socket) => FdRef::System(socket.as_fd()),
             Self::Virtual(fd) => FdRef::Virtual(&**fd),
         }
     }
+}
 
+impl<S> Socket<S> {
     /// What is known of a socket that the loop has not made: no operation on a descriptor of another
     /// kernel ever waits.
     pub(super) fn fd_state(&self) -> FdState {
         match self {
             Self::System(_) => FdState::Unknown,
             Self::Virtual(_) => FdState::NonBlocking,
-        }
-    }
-
-    /// The descriptor for the loop to watch: that of `owner`, which contains this socket, or the other
-    /// kernel's own descriptor, because `owner` would return the number of a placeholder.
-    pub(super) fn descriptor<T: AsFd + 'static>(&self, owner: &Rc<T>) -> Descriptor {
-        match self {
-            Self::System(_) => Rc::clone(owner).into(),
-            Self::Virtual(fd) => Rc::clone(fd).into(),
         }
     }
 }

@@ -8,9 +8,9 @@
 //! `sock_sendall`, `sock_connect`.
 
 use super::socket::{self, Socket};
-use super::source::{Direction, Source};
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp_transfer::{Read, Write, WriteAll};
+use super::watched::{Direction, Watched};
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
 use std::io;
@@ -44,7 +44,7 @@ use std::rc::Rc;
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    source: Source<Socket<net::TcpStream>>,
+    source: Watched<Socket<net::TcpStream>>,
 }
 
 impl TcpStream {
@@ -66,7 +66,7 @@ impl TcpStream {
         async move {
             let Self { source } = Self::made_here(socket::connect(addr.into())?, site)?;
             source
-                .io_without_waiting(Direction::Write, |stream| {
+                .io(Direction::Write, |stream| {
                     // Writability is a hint; the socket's error decides, and its peer address proves it.
                     if let Some(error) = stream.take_error()? {
                         return Err(error);
@@ -87,7 +87,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`]; [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
+    /// As [`Source::new`](super::Source::new); [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
         Self::taken_over(socket::import(stream), Location::caller())
@@ -110,7 +110,7 @@ impl TcpStream {
         socket: Socket<net::TcpStream>,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let source = Source::with(socket, FdState::MadeHere, site, |it| it.io.descriptor(it))?;
+        let source = Watched::new(socket, FdState::MadeHere, site)?;
         Ok(Self { source })
     }
 
@@ -120,7 +120,7 @@ impl TcpStream {
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
         let fd_state = socket.fd_state();
-        let source = Source::with(socket, fd_state, site, |it| it.io.descriptor(it))?;
+        let source = Watched::new(socket, fd_state, site)?;
         source.check_stream()?;
         Ok(Self { source })
     }

@@ -7,8 +7,9 @@
 //! In asyncio this is `sock_accept`, and the server's pause of a second.
 
 use super::socket::{self, Socket};
-use super::source::{Direction, Source};
+
 use super::tcp::TcpStream;
+use super::watched::{Direction, Io, Watched};
 use crate::event_loop::{
     AcceptError, Backoff, BrokenInARow, FdState, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
@@ -26,7 +27,7 @@ use std::task::{Context, Poll};
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Source<Socket<net::TcpListener>>,
+    source: Watched<Socket<net::TcpListener>>,
     backoff: RefCell<Backoff>,
     /// Limits the reports of its pauses.
     pause_reports: RefCell<ReportLimit>,
@@ -55,7 +56,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`]; [`Error::NotListening`](crate::Error::NotListening).
+    /// As [`Source::new`](super::Source::new); [`Error::NotListening`](crate::Error::NotListening).
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
         let socket = socket::import(listener);
@@ -81,7 +82,7 @@ impl TcpListener {
         fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let source = Source::with(socket, fd_state, site, |state| state.io.descriptor(state))?;
+        let source = Watched::new(socket, fd_state, site)?;
         if fd_state != FdState::MadeHere {
             source.check_listening()?;
         }
@@ -110,10 +111,7 @@ impl TcpListener {
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let mut broken = BrokenInARow::default();
         loop {
-            let accepted = self
-                .source
-                .io_without_waiting(Direction::Read, Socket::accept)
-                .await;
+            let accepted = self.source.io(Direction::Read, Socket::accept).await;
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
                     match TcpStream::made_here(socket, self.site) {

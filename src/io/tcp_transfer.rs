@@ -5,7 +5,7 @@
 //! In the notes: `await` on a connection (N10); asyncio's `sock_recv`, `sock_sendall`.
 
 use super::socket::Socket;
-use super::source::{Direction, ReadyWait};
+use super::watched::{Direction, ReadyWait};
 use std::io;
 use std::net::TcpStream;
 use std::pin::Pin;

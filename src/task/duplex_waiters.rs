@@ -8,8 +8,8 @@
 //! In asyncio a transport has one future for its reader, and one for its writer.
 
 use super::cell::WakerSlot;
-use super::waiters::{WaiterKey, WakerList, resume_panic, wake_all_into};
-use crate::event_loop::panics::FirstPanic;
+use super::waiters::{WaiterKey, WakerList, wake_all_into};
+use crate::event_loop::panics::{FirstPanic, Payload};
 use std::cell::{Cell, OnceCell};
 use std::num::NonZeroU64;
 use std::task::Waker;
@@ -57,143 +57,174 @@ impl Place {
     }
 }
 
-/// A place among the waiters: that of a task alone, by its number, or one in the list.
+/// A waiter in one direction, and its place among the waiters, if it has one: that of a task alone, by its
+/// number, or one in the list.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DuplexKey(NonZeroU64);
+pub(crate) struct DuplexWaiter(u64);
 
-impl DuplexKey {
-    /// Set in the keys of tasks that wait alone, and in no other.
-    const ALONE: u64 = 1 << 63;
+impl DuplexWaiter {
+    /// Its direction.
+    const SECOND: u64 = 1 << 63;
+    /// It is a task that waits alone, or did.
+    const ALONE: u64 = 1 << 62;
+    /// The bits of the number, or of the place in the list. None if it has no place.
+    const PLACE: u64 = Self::ALONE - 1;
 
-    /// The key of the task that waits alone at `place`.
+    /// A waiter in `direction`, without a place.
     #[inline]
-    fn alone(place: Place) -> Self {
-        Self(NonZeroU64::MIN | Self::ALONE | place.without(Place::TAKEN).0)
+    pub(crate) const fn new(direction: usize) -> Self {
+        Self((direction as u64) << 63)
+    }
+
+    /// The task that waits alone at `place`.
+    #[inline]
+    const fn alone(direction: usize, place: Place) -> Self {
+        let number = place.without(Place::TAKEN).0 & Self::PLACE;
+        Self(Self::new(direction).0 | Self::ALONE | number)
+    }
+
+    pub(crate) const fn direction(self) -> usize {
+        (self.0 >> 63) as usize
     }
 
     #[inline]
-    fn is_alone(self) -> bool {
-        self.0.get() & Self::ALONE != 0
+    const fn is_alone(self) -> bool {
+        self.0 & Self::ALONE != 0
     }
 
-    /// Whether this is the key of the task that waits alone at `place` now.
-    fn is_at(self, place: Place) -> bool {
-        place.has(Place::ALONE) && self.0 == Self::alone(place).0
+    /// Whether it is the task that waits alone at `place` now.
+    const fn is_at(self, place: Place) -> bool {
+        place.has(Place::ALONE) && self.0 == Self::alone(self.direction(), place).0
     }
 
+    /// Its place in the list.
     fn listed(self) -> Option<WaiterKey> {
-        (!self.is_alone()).then_some(WaiterKey(self.0))
+        match self.is_alone() {
+            true => None,
+            false => NonZeroU64::new(self.0 & Self::PLACE).map(WaiterKey),
+        }
+    }
+
+    /// Takes its place away, and returns it.
+    #[inline]
+    fn take(&mut self) -> Option<Self> {
+        let taken = *self;
+        self.0 &= Self::SECOND;
+        (taken.0 != self.0).then_some(taken)
     }
 }
 
 impl DuplexWaiters {
     /// Stores `waker` at the place for a task alone, if it is that of the task that waited there last, and
-    /// nothing has to be checked first. Runs no user code.
+    /// nothing has to be checked first. Runs no user code. `direction` is the waiter's.
     #[inline]
     pub(crate) fn wait_again(
         &self,
         direction: usize,
-        key: &mut Option<DuplexKey>,
+        waiter: &mut DuplexWaiter,
         waker: &Waker,
     ) -> bool {
         let place = self.places[direction].get();
         let again = !place.has(Place::TAKEN) && self.wakers[direction].holds(waker);
         if again {
-            self.wait_alone(direction, key);
+            self.wait_alone(direction, waiter);
         }
         again
     }
 
     #[inline]
-    fn wait_alone(&self, direction: usize, key: &mut Option<DuplexKey>) {
+    fn wait_alone(&self, direction: usize, waiter: &mut DuplexWaiter) {
         let place = &self.places[direction];
         place.set(Place(place.get().0 + Place::COUNT).with(Place::ALONE));
-        *key = Some(DuplexKey::alone(place.get()));
+        *waiter = DuplexWaiter::alone(direction, place.get());
     }
 
-    /// Stores `waker` at the place of `key`, or at a new one.
-    pub(crate) fn wait(&self, direction: usize, key: &mut Option<DuplexKey>, waker: &Waker) {
+    /// Stores `waker` at the place of the waiter, or at a new one.
+    pub(crate) fn wait(&self, waiter: &mut DuplexWaiter, waker: &Waker) {
+        let direction = waiter.direction();
         let (place, kept) = (&self.places[direction], &self.wakers[direction]);
-        if key.is_some_and(|key| key.is_at(place.get())) {
+        if waiter.is_at(place.get()) {
             if kept.holds(waker) {
                 return;
             }
             place.set(place.get().without(Place::ALONE));
         }
         let is_free = !place.get().has(Place::ALONE | Place::LISTED);
-        let listed = key.is_some_and(|key| !key.is_alone());
-        if is_free && !listed && kept.store(waker) {
-            self.wait_alone(direction, key);
+        if is_free && waiter.listed().is_none() && kept.store(waker) {
+            self.wait_alone(direction, waiter);
         } else {
-            self.wait_listed(direction, key, waker);
+            self.wait_listed(waiter, waker);
         }
     }
 
     #[cold]
-    fn wait_listed(&self, direction: usize, key: &mut Option<DuplexKey>, waker: &Waker) {
+    fn wait_listed(&self, waiter: &mut DuplexWaiter, waker: &Waker) {
+        let direction = waiter.direction();
         let list = &self.lists.get_or_init(Box::default)[direction];
-        let mut listed = key.and_then(DuplexKey::listed);
+        let mut listed = waiter.listed();
         list.wait(&mut listed, waker);
         // Now, because cloning the waker may have run user code, which may have woken the list.
         let place = &self.places[direction];
         place.set(place.get().with(Place::LISTED));
-        *key = listed.map(|WaiterKey(bits)| DuplexKey(bits));
+        let listed = listed.map_or(0, |WaiterKey(bits)| bits.get());
+        *waiter = DuplexWaiter(DuplexWaiter::new(direction).0 | listed);
     }
 
-    /// Gives up the place of `key`.
+    /// Gives up the place of a waiter.
     #[inline]
-    pub(crate) fn leave(&self, direction: usize, key: &mut Option<DuplexKey>) {
-        if let Some(key) = key.take() {
-            self.leave_waiting(direction, key);
+    pub(crate) fn leave(&self, waiter: &mut DuplexWaiter) {
+        if let Some(left) = waiter.take() {
+            self.leave_place(left);
         }
     }
 
     #[inline(never)]
-    fn leave_waiting(&self, direction: usize, key: DuplexKey) {
-        let place = &self.places[direction];
-        if key.is_at(place.get()) {
+    fn leave_place(&self, left: DuplexWaiter) {
+        let place = &self.places[left.direction()];
+        if left.is_at(place.get()) {
             place.set(place.get().without(Place::ALONE));
         } else {
-            self.leave_list(direction, key);
+            self.leave_list(left);
         }
     }
 
-    /// Gives up the place of `key` after a wake. A task that waited alone has none any more.
+    /// Gives up the place of a waiter that was woken. A task that waited alone has none any more.
     #[inline]
-    pub(crate) fn leave_woken(&self, direction: usize, key: &mut Option<DuplexKey>) {
-        if let Some(key) = key.take() {
-            if !key.is_alone() {
-                self.leave_list(direction, key);
+    pub(crate) fn leave_woken(&self, waiter: &mut DuplexWaiter) {
+        if let Some(left) = waiter.take() {
+            if !left.is_alone() {
+                self.leave_list(left);
             }
         }
     }
 
     #[cold]
-    fn leave_list(&self, direction: usize, key: DuplexKey) {
+    fn leave_list(&self, left: DuplexWaiter) {
         if let Some(lists) = self.lists.get() {
-            lists[direction].leave(&mut key.listed());
+            lists[left.direction()].leave(&mut left.listed());
         }
     }
 
-    /// Wakes the waiters that are present in the given directions; those that come meanwhile wait for the
-    /// next call.
+    /// Wakes the waiters that are present in some of the directions, whose bits are set (1 and 2); those
+    /// that come meanwhile wait for the next call.
     ///
-    /// # Panics
-    ///
-    /// Resumes the first panic of a waker, after the others have been woken (R057).
+    /// Returns the first panic of a waker, after the others have been woken (R057).
     #[inline]
-    pub(crate) fn wake(&self, directions: [bool; 2]) {
-        let [first, second] = [0, 1].map(|direction| match directions[direction] {
-            true => self.places[direction].get(),
-            false => Place::default(),
-        });
-        match (first.has(Place::ALONE), second.has(Place::ALONE)) {
-            _ if first.has(Place::LISTED) || second.has(Place::LISTED) => self.wake_all(directions),
-            (false, false) => {}
+    pub(crate) fn wake(&self, directions: u8) -> Option<Payload> {
+        let [first, second] = [self.places[0].get(), self.places[1].get()];
+        if Place(first.0 | second.0).has(Place::LISTED) {
+            return self.wake_all(directions);
+        }
+        match (
+            directions & 1 != 0 && first.has(Place::ALONE),
+            directions & 2 != 0 && second.has(Place::ALONE),
+        ) {
+            (true, true) => return self.wake_all(directions),
             (true, false) => self.wake_alone(0),
             (false, true) => self.wake_alone(1),
-            (true, true) => self.wake_all(directions),
+            (false, false) => {}
         }
+        None
     }
 
     #[inline]
@@ -203,24 +234,21 @@ impl DuplexWaiters {
         self.wakers[direction].wake();
     }
 
-    /// Wakes all waiters, of a source that is closed: from here on each wait checks that first.
-    ///
-    /// # Panics
-    ///
-    /// As [`DuplexWaiters::wake`].
-    pub(crate) fn close(&self) {
+    /// Wakes all waiters, of a source that is closed: from here on each wait checks that first. Returns
+    /// what [`DuplexWaiters::wake`] does.
+    pub(crate) fn close(&self) -> Option<Payload> {
         for place in &self.places {
             place.set(place.get().with(Place::CLOSED));
         }
-        self.wake_all([true, true]);
+        self.wake_all(3)
     }
 
     #[cold]
-    fn wake_all(&self, directions: [bool; 2]) {
+    fn wake_all(&self, directions: u8) -> Option<Payload> {
         let mut panic = FirstPanic::default();
         for direction in [0, 1] {
             let place = &self.places[direction];
-            if !directions[direction] {
+            if directions & (1 << direction) == 0 {
                 continue;
             }
             if place.get().has(Place::ALONE) {
@@ -232,14 +260,13 @@ impl DuplexWaiters {
                 wake_all_into(&lists[direction], &mut panic);
             }
         }
-        resume_panic(panic.take());
+        panic.take()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_loop::panics::catch;
     use std::future::poll_fn;
     use std::sync::{Arc, Mutex};
     use std::task::{Poll, Wake};
@@ -279,18 +306,21 @@ mod tests {
         with_task(|task| {
             let waiters = DuplexWaiters::default();
             for _ in 0..3 {
-                let (mut read, mut write) = (None, None);
-                waiters.wait(0, &mut read, task);
-                waiters.wait(0, &mut read, task);
-                waiters.wait(1, &mut write, task);
-                waiters.wake([true, true]);
+                let (mut read, mut write) = (DuplexWaiter::new(0), DuplexWaiter::new(1));
+                waiters.wait(&mut read, task);
+                waiters.wait(&mut read, task);
+                waiters.wait(&mut write, task);
+                assert!(waiters.wake(3).is_none());
                 assert!(waiters.wait_again(0, &mut read, task));
-                assert!(!waiters.wait_again(0, &mut None, task), "one waits");
-                waiters.leave(0, &mut read);
+                assert!(
+                    !waiters.wait_again(0, &mut DuplexWaiter::new(0), task),
+                    "one waits"
+                );
+                waiters.leave(&mut read);
             }
             assert!(waiters.lists.get().is_none());
-            waiters.wait(0, &mut None, task);
-            waiters.wait(0, &mut None, task);
+            waiters.wait(&mut DuplexWaiter::new(0), task);
+            waiters.wait(&mut DuplexWaiter::new(0), task);
             assert_eq!(waiters.lists.get().unwrap()[0].len(), 1);
         });
     }
@@ -299,10 +329,10 @@ mod tests {
     fn after_the_close_no_task_waits_unchecked() {
         with_task(|task| {
             let waiters = DuplexWaiters::default();
-            let mut key = None;
-            waiters.wait(0, &mut key, task);
-            waiters.close();
-            assert!(!waiters.wait_again(0, &mut key, task));
+            let mut waiter = DuplexWaiter::new(0);
+            waiters.wait(&mut waiter, task);
+            assert!(waiters.close().is_none());
+            assert!(!waiters.wait_again(0, &mut waiter, task));
         });
     }
 
@@ -310,13 +340,13 @@ mod tests {
     fn a_woken_task_that_leaves_late_does_not_take_the_place_of_another() {
         with_task(|task| {
             let waiters = DuplexWaiters::default();
-            let (mut old, mut new) = (None, None);
-            waiters.wait(0, &mut old, task);
-            waiters.wake([true, false]);
-            waiters.wait(0, &mut new, task);
-            waiters.leave(0, &mut old);
+            let (mut old, mut new) = (DuplexWaiter::new(0), DuplexWaiter::new(0));
+            waiters.wait(&mut old, task);
+            assert!(waiters.wake(1).is_none());
+            waiters.wait(&mut new, task);
+            waiters.leave(&mut old);
             assert!(waiters.places[0].get().has(Place::ALONE));
-            waiters.leave(0, &mut new);
+            waiters.leave(&mut new);
             assert!(!waiters.places[0].get().has(Place::ALONE));
         });
     }
@@ -324,19 +354,19 @@ mod tests {
     #[test]
     fn other_wakers_are_woken_in_order_in_their_direction_and_those_that_have_left_are_not() {
         let (waiters, woken) = (DuplexWaiters::default(), Arc::default());
-        let mut keys: Vec<_> = (0..6).map(|_| None).collect();
-        for (n, key) in keys.iter_mut().enumerate() {
-            waiters.wait(n % 2, key, &note(n + 1, &woken));
+        let mut them: Vec<_> = (0..6).map(|n| DuplexWaiter::new(n % 2)).collect();
+        for (n, waiter) in them.iter_mut().enumerate() {
+            waiters.wait(waiter, &note(n + 1, &woken));
         }
-        waiters.leave(0, &mut keys[2]);
-        waiters.leave_woken(1, &mut keys[3]);
+        waiters.leave(&mut them[2]);
+        waiters.leave_woken(&mut them[3]);
         // A new waker at an old place keeps the place.
-        waiters.wait(0, &mut keys[0], &note(9, &woken));
-        waiters.wake([true, false]);
+        waiters.wait(&mut them[0], &note(9, &woken));
+        assert!(waiters.wake(1).is_none());
         assert_eq!(taken(&woken), [9, 5]);
-        waiters.wake([true, true]);
+        assert!(waiters.wake(3).is_none());
         assert_eq!(taken(&woken), [2, 6]);
-        waiters.wake([true, true]);
+        assert!(waiters.wake(3).is_none());
         assert_eq!(taken(&woken), []);
     }
 
@@ -344,14 +374,14 @@ mod tests {
     fn a_waiter_whose_waker_changes_kind_is_woken_once() {
         with_task(|task| {
             let (waiters, woken) = (DuplexWaiters::default(), Arc::default());
-            let mut key = None;
-            waiters.wait(0, &mut key, task);
-            waiters.wait(0, &mut key, &note(1, &woken));
+            let mut waiter = DuplexWaiter::new(0);
+            waiters.wait(&mut waiter, task);
+            waiters.wait(&mut waiter, &note(1, &woken));
             assert!(!waiters.places[0].get().has(Place::ALONE));
-            waiters.wait(0, &mut key, &note(2, &woken));
-            waiters.wake([true, false]);
+            waiters.wait(&mut waiter, &note(2, &woken));
+            assert!(waiters.wake(1).is_none());
             assert_eq!(taken(&woken), [2]);
-            waiters.wake([true, false]);
+            assert!(waiters.wake(1).is_none());
             assert_eq!(taken(&woken), []);
         });
     }
@@ -360,9 +390,9 @@ mod tests {
     fn a_waker_that_panics_does_not_keep_the_others_asleep() {
         let (waiters, woken) = (DuplexWaiters::default(), Arc::default());
         for n in 0..4 {
-            waiters.wait(n / 2, &mut None, &note(n, &woken));
+            waiters.wait(&mut DuplexWaiter::new(n / 2), &note(n, &woken));
         }
-        assert!(catch(|| waiters.close()).is_err());
+        assert!(waiters.close().is_some());
         assert_eq!(taken(&woken), [0, 1, 2, 3]);
     }
 }

@@ -248,7 +248,7 @@ pub(super) fn wake_all_into(list: &WakerList, panic: &mut FirstPanic) {
     }
 }
 
-pub(super) fn resume_panic(panic: Option<Payload>) {
+fn resume_panic(panic: Option<Payload>) {
     if let Some(payload) = panic {
         std::panic::resume_unwind(payload);
     }

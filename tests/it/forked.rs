@@ -340,6 +340,11 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
         registered("spent", Interest::READ, OneShot),
         registered("paused", Interest::NONE, Level),
     ];
+    let (ours, mut of_the_source) = UnixStream::pair().unwrap();
+    let source = {
+        let _here = event_loop.enter();
+        readily::io::Source::new(ours).unwrap()
+    };
     all[3].1.write_all(b"x").unwrap();
     turn_times(&mut event_loop, 1);
     assert_eq!(log.text(), "spent");
@@ -364,6 +369,14 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     // The host has taken the events up to here.
     host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
     assert_eq!(host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap(), 0);
+    let mut readable = std::pin::pin!(source.wait_readable());
+    let mut is_readable = |event_loop: &EventLoop| {
+        let _here = event_loop.enter();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        readable.as_mut().poll(&mut cx).is_ready()
+    };
+    assert!(!is_readable(&event_loop));
+    of_the_source.write_all(b"y").unwrap();
     for (_, theirs) in &mut all {
         theirs.write_all(b"y").unwrap();
     }
@@ -373,6 +386,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
         "its descriptor is the same"
     );
     turn_times(&mut event_loop, 2);
+    assert!(is_readable(&event_loop));
     assert_eq!(log.len(), 4, "{}", log.text());
     for name in ["level", "edge", "armed"] {
         assert!(log.has(name), "{name} of {}", log.text());

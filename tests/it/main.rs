@@ -47,6 +47,7 @@ mod servers;
 mod shared_files;
 mod shared_tasks;
 mod sizes;
+mod sources;
 mod spent;
 mod stderr;
 mod streams;

@@ -1,0 +1,143 @@
+//! Registering sources: what `register.rs` does for callbacks.
+//!
+//! In the notes: register, and cancel (N7). Rules: L1, L2, L8, S4.
+
+use super::error::Error;
+use super::loop_handle::LoopHandle;
+use super::registration::FdState;
+use super::registry::Key;
+use super::source_registration::{RegisteredSource, SourceRegistration};
+use crate::base::slab::SlabKey;
+use crate::poll::{Interest, Trigger};
+use std::rc::Rc;
+
+impl LoopHandle {
+    /// Registers a source, in the table and in the poller: both or neither.
+    ///
+    /// # Errors
+    ///
+    /// As [`register`](LoopHandle::register).
+    pub(crate) fn add_source(
+        &self,
+        source: &Rc<impl RegisteredSource + 'static>,
+        fd_state: FdState,
+    ) -> Result<(), Error> {
+        let source = Rc::<_>::clone(source) as Rc<dyn RegisteredSource>;
+        self.ensure_usable()?;
+        // Before anything is borrowed: this may be user code (L8).
+        let descriptor = source.fd_ref();
+        let fd = self.check_new_fd(descriptor, fd_state)?;
+        let slot = self.registry.insert_source(Rc::clone(&source), fd);
+        let mut poller = self.poller.borrow_mut();
+        let interest = source.registration().interest.get();
+        let registered = poller.register(fd, slot.to_bits(), interest, Trigger::Edge);
+        // After the poller has accepted it, so that a refused descriptor keeps its flags.
+        let held = registered.and_then(|()| match fd_state {
+            FdState::Unknown => descriptor.hold_nonblocking().inspect_err(|_| {
+                let _ = poller.remove(fd);
+            }),
+            FdState::NonBlocking | FdState::MadeHere => Ok(None),
+        });
+        drop(poller);
+        match held {
+            Ok(hold) => {
+                source.registration().hold.set(hold.map(Box::new));
+                Ok(())
+            }
+            Err(error) => {
+                drop(self.registry.remove_source(slot)); // `source` is another reference
+                Err(Error::from_register(error, fd))
+            }
+        }
+    }
+
+    /// Ends the registration of a source; nothing if it has ended.
+    pub(crate) fn remove_source(&self, registration: &SourceRegistration) {
+        self.remove_source_at(registration.slot.get());
+    }
+
+    pub(super) fn remove_source_at(&self, slot: SlabKey) {
+        let Some(source) = self.registry.remove_source(slot) else {
+            return;
+        };
+        // In a fork the poller is shared with the parent, whose registration this is.
+        if !self.inbox.forked() {
+            // Before the descriptor closes (R004). An error means that other code has closed it.
+            let _ = (self.poller.borrow_mut()).remove(source.registration().fd.get());
+        }
+        self.notify_fd_waiters();
+        // G5: the waiters that are woken may end other sources, and so on.
+        self.run_bounded(move |handle| handle.end_source(source));
+    }
+
+    fn end_source(&self, source: Rc<dyn RegisteredSource>) {
+        let _here = self.enter_if_needed();
+        self.guard(|| {
+            if let Some(payload) = source.on_end() {
+                std::panic::resume_unwind(payload);
+            }
+        });
+        if let Some(hold) = source.registration().hold.take() {
+            // R131: while it is open. This may be user code.
+            self.guard(|| hold.release(source.fd_ref().as_fd()));
+        }
+        self.guard(|| drop(source));
+    }
+
+    /// The source with this key, which other code has from [`Error::AlreadyRegistered`].
+    #[cold]
+    pub(super) fn source(&self, key: Key) -> Result<Rc<dyn RegisteredSource>, Error> {
+        let source = || self.registry.source(key.slot);
+        let found = (key.loop_id == self.loop_id).then(source).flatten();
+        found.ok_or(Error::UnknownKey(key))
+    }
+
+    /// [`interest_of`](LoopHandle::interest_of) for a source.
+    #[cold]
+    pub(super) fn interest_of_source(&self, key: Key) -> Result<Interest, Error> {
+        Ok(self.source(key)?.registration().interest.get())
+    }
+
+    /// [`set_interest_of`](LoopHandle::set_interest_of) for a source.
+    #[cold]
+    pub(super) fn set_interest_of_source(&self, key: Key, interest: Interest) -> Result<(), Error> {
+        let source = self.source(key)?;
+        self.ensure_usable()?;
+        let registration = source.registration();
+        let (fd, token) = (registration.fd.get(), key.slot.to_bits());
+        let mut poller = self.poller.borrow_mut();
+        poller.modify(fd, token, interest, Trigger::Edge)?;
+        registration.interest.set(interest);
+        Ok(())
+    }
+
+    /// [`remove`](LoopHandle::remove) for a source.
+    #[cold]
+    pub(super) fn remove_source_of(&self, key: Key) -> Result<(), Error> {
+        self.remove_source(self.source(key)?.registration());
+        Ok(())
+    }
+
+    /// [`rearm`](LoopHandle::rearm) for a source.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn rearm_source(
+        &self,
+        registration: &SourceRegistration,
+        interest: Interest,
+    ) -> Result<(), Error> {
+        self.ensure_usable()?;
+        let slot = registration.slot.get();
+        if self.registry.source(slot).is_none() {
+            return Err(Error::UnknownKey(self.key(slot)));
+        }
+        let mut poller = self.poller.borrow_mut();
+        let needed = interest & poller.rearm_interest();
+        if !needed.is_empty() {
+            poller.rearm(registration.fd.get(), slot.to_bits(), needed)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,473 @@
+//! A descriptor that coroutines wait for: one registration for life, and its last known readiness.
+//!
+//! The kernel reports edges, so a source keeps the reported readiness until an operation proves it
+//! stale. A read that returned fewer bytes than it had room for has emptied the buffer: no second read
+//! is needed to see `WouldBlock`, which would be one more system call for each request. Three things must
+//! stop that short cut, or a waiter sleeps for ever: a closed side (no further edge will
+//! come), an error, and urgent data (a read stops at the mark, with more behind it).
+//!
+//! In the notes this is what stands behind `await` on a connection (N10).
+//!
+//! A bit is used once. The source does not see what the user does after a wait, or inside an operation:
+//! the user's code may have read everything, and returned something other than `WouldBlock`. So a second wait or
+//! operation that finds a bit which no report has set again asks the kernel first (R132). Streams
+//! need not ask, because each of their operations is seen.
+//!
+//! # Rules
+//!
+//! - **S1** A readiness bit is cleared only by a `WouldBlock` or a short transfer of an
+//!   operation begun after the bit was seen, or by a query of the kernel. Nothing can set it in between:
+//!   operations run on the loop's thread, and events are dispatched between them.
+//! - **S2** Every waiter of a closed source is woken.
+//! - **S3** A source, by the edge, reads the same bytes as a level-triggered callback would.
+
+use crate::event_loop::{
+    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration, WeakHandle, current,
+};
+use crate::poll::{FdRef, Interest, Readiness};
+use crate::task::budget;
+use crate::task::duplex_waiters::{DuplexWaiter, DuplexWaiters};
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::ops::Deref;
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+/// What can be watched: a descriptor of the system or of another kernel.
+pub(super) trait Io: 'static {
+    /// The descriptor, the same each time. This may be user code.
+    fn fd_ref(&self) -> FdRef<'_>;
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To us: reading, receiving, accepting.
+    Read = 0,
+    /// From us: writing, sending, connecting.
+    Write = 1,
+}
+
+impl Direction {
+    fn bit(self) -> Readiness {
+        match self {
+            Self::Read => Readiness::READ,
+            Self::Write => Readiness::WRITE,
+        }
+    }
+
+    fn interest(self) -> Interest {
+        match self {
+            Self::Read => Interest::READ,
+            Self::Write => Interest::WRITE,
+        }
+    }
+}
+
+const _: () = assert!(Readiness::READ.bits() == 1 << Direction::Read as u8);
+const _: () = assert!(Readiness::WRITE.bits() == 1 << Direction::Write as u8);
+
+/// After one of these, a short transfer proves nothing.
+const STICKY: Readiness = Readiness::from_bits(
+    Readiness::READ_CLOSED.bits() | Readiness::ERROR.bits() | Readiness::PRIORITY.bits(),
+);
+
+/// Everything of a source, in one allocation: what is moved about, from an `accept` into a task and there
+/// into the future of each call, is a pointer.
+#[repr(C)] // what an event and an operation use comes first
+struct State<T> {
+    ready: Cell<Readiness>,
+    /// Of these facts, the ones that no wait and no operation has used since they were reported.
+    unused: Cell<Readiness>,
+    /// The registration has gone: the loop was closed.
+    closed: Cell<bool>,
+    /// In which directions this poller wants to be asked again after a `WouldBlock`.
+    rearm_interest: Interest,
+    io: T,
+    /// The waiters in the two directions.
+    waiters: DuplexWaiters,
+    registration: SourceRegistration,
+    handle: WeakHandle,
+}
+
+impl<T: Io> State<T> {
+    #[inline]
+    fn is_ready(&self, direction: Direction) -> bool {
+        self.ready.get().contains(direction.bit())
+    }
+
+    /// R132: whether the bit of a direction, which is set, may be believed. It may be once for each report.
+    fn is_still_ready(&self, direction: Direction) -> io::Result<bool> {
+        let unused = self.unused.get();
+        self.unused.set(unused.without(direction.bit()));
+        if unused.contains(direction.bit()) || self.asks(direction) {
+            return Ok(true);
+        }
+        self.clear(direction)?;
+        Ok(false)
+    }
+
+    /// The readiness that the kernel reports now. If the query fails, the next operation tries.
+    #[cold]
+    fn asks(&self, direction: Direction) -> bool {
+        let asked = self.io.fd_ref().readiness();
+        asked.map_or(true, |ready| ready.contains(direction.bit()))
+    }
+
+    #[inline]
+    fn check_ready(&self, direction: Direction) -> Poll<io::Result<()>> {
+        // What is closed is ready for nothing: the fact is asked for last.
+        if self.is_ready(direction) {
+            Poll::Ready(Ok(()))
+        } else if self.closed.get() {
+            Poll::Ready(Err(io::Error::other(Error::Closed)))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
+    #[inline]
+    fn clear(&self, direction: Direction) -> io::Result<()> {
+        if self.rearm_interest.contains(direction.interest()) {
+            self.rearm(direction)?;
+        }
+        self.ready.set(self.ready.get().without(direction.bit()));
+        Ok(())
+    }
+
+    #[cold]
+    fn rearm(&self, direction: Direction) -> io::Result<()> {
+        let ask =
+            |handle: &LoopHandle| handle.rearm_source(&self.registration, direction.interest());
+        // A registration that is gone is found closed by the next wait.
+        if let Some(Err(Error::Io(error))) = self.handle.with(ask) {
+            // No report would set the bit again: it stays, and the next operation tries (R013).
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Io> RegisteredSource for State<T> {
+    fn registration(&self) -> &SourceRegistration {
+        &self.registration
+    }
+
+    fn fd_ref(&self) -> FdRef<'_> {
+        self.io.fd_ref()
+    }
+
+    fn on_event(&self, ready: Readiness) -> Option<Payload> {
+        self.ready.set(self.ready.get() | ready);
+        self.unused.set(self.unused.get() | ready);
+        self.waiters.wake(ready.bits())
+    }
+
+    /// Each remaining waiter finds the source closed (S2).
+    fn on_end(&self) -> Option<Payload> {
+        self.closed.set(true);
+        self.ready.set(Readiness::NONE);
+        self.waiters.close()
+    }
+}
+
+/// Something to wait for, and its registration for life. Dereferences to the former, whose own operations
+/// are not seen here.
+pub(super) struct Watched<T: Io> {
+    state: Rc<State<T>>,
+}
+
+impl<T: Io> Watched<T> {
+    /// Registers `io` with the loop that is running here; for a caller that was called from `site`.
+    pub(super) fn new(
+        io: T,
+        fd_state: FdState,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let made = current::with(|handle| Self::on(handle, io, fd_state, site));
+        made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
+    }
+
+    fn on(
+        handle: &LoopHandle,
+        io: T,
+        fd_state: FdState,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let state = Rc::new(State {
+            // Where no urgent byte is reported, there may be one at any time (R184).
+            ready: Cell::new(match handle.reports_urgent_data() {
+                true => Readiness::NONE,
+                false => Readiness::PRIORITY,
+            }),
+            unused: Cell::new(Readiness::NONE),
+            closed: Cell::new(false),
+            rearm_interest: handle.rearm_interest(),
+            waiters: DuplexWaiters::default(),
+            io,
+            registration: SourceRegistration::new(site),
+            handle: handle.weak_handle(),
+        });
+        match handle.add_source(&state, fd_state) {
+            Ok(()) => Ok(Self { state }),
+            Err(error) => Err(error.into_io()),
+        }
+    }
+
+    /// [`Source::wait_readable`](super::Source::wait_readable), in one of the directions.
+    pub(super) async fn wait(&self, direction: Direction) -> io::Result<()> {
+        let mut wait = self.ready_wait(direction);
+        poll_fn(|cx| budget::budgeted(cx, |cx| wait.poll_unused(cx))).await
+    }
+
+    /// [`Source::io`](super::Source::io) for an operation that does not wait even if the descriptor is
+    /// blocking.
+    pub(super) async fn io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut wait = self.ready_wait(direction);
+        poll_fn(|cx| wait.poll_io(cx, &mut operation)).await
+    }
+
+    /// [`Source::try_io`](super::Source::try_io), for such an operation.
+    pub(super) fn try_io<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let state = &*self.state;
+        state
+            .unused
+            .set(state.unused.get().without(direction.bit()));
+        loop {
+            match operation(&state.io) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.clear(direction)?;
+                    return Err(error);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// The readiness that is known.
+    pub(super) fn ready(&self) -> Readiness {
+        self.state.ready.get()
+    }
+
+    /// Whether the registration has gone: the loop was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.closed.get()
+    }
+
+    /// For operations of one direction, one after the other.
+    #[inline]
+    pub(super) fn ready_wait(&self, direction: Direction) -> ReadyWait<'_, T> {
+        ReadyWait {
+            state: &self.state,
+            waiter: DuplexWaiter::new(direction as usize),
+        }
+    }
+}
+
+impl<T: Io> Deref for Watched<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.state.io
+    }
+}
+
+impl<T: Io> Drop for Watched<T> {
+    fn drop(&mut self) {
+        let State {
+            handle,
+            registration,
+            ..
+        } = &*self.state;
+        // S4: deregistered, and then closed, which is when `state` goes.
+        handle.with(|handle| handle.remove_source(registration));
+    }
+}
+
+impl<T: Io + fmt::Debug> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched")
+            .field("io", &self.state.io)
+            .field("ready", &self.ready())
+            .finish()
+    }
+}
+
+/// A place among the waiters, given up when dropped (R090).
+pub(super) struct ReadyWait<'a, T: Io> {
+    state: &'a State<T>,
+    waiter: DuplexWaiter,
+}
+
+impl<T: Io> ReadyWait<'_, T> {
+    fn direction(&self) -> Direction {
+        match self.waiter.direction() {
+            0 => Direction::Read,
+            _ => Direction::Write,
+        }
+    }
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.state.is_ready(self.direction()) {
+            true => Poll::Ready(Ok(())),
+            false => self.wait(cx),
+        }
+    }
+
+    /// The same for a caller whose last use of the bit was not seen (R132).
+    fn poll_unused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while self.state.is_ready(self.direction()) {
+                if self.state.is_still_ready(self.direction())? {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            ready!(self.wait(cx))?;
+        }
+    }
+
+    #[inline(never)]
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.closed.get() {
+            return self.state.check_ready(self.direction());
+        }
+        // A task of another loop would not be woken while that loop runs.
+        if self.state.handle.is_other_loop() {
+            return Poll::Ready(Err(io::Error::other(Error::OtherLoop)));
+        }
+        let waiters = &self.state.waiters;
+        waiters.wait(&mut self.waiter, cx.waker());
+        // Cloning the waker may run user code, which may have changed the state.
+        self.state.check_ready(self.direction())
+    }
+
+    /// [`Source::io`].
+    #[inline]
+    fn poll_io<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        operation: &mut impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        budget::budgeted(cx, |cx| {
+            loop {
+                if let Err(error) = ready!(self.poll_unused(cx)) {
+                    return Poll::Ready(Err(error));
+                }
+                match operation(&self.state.io) {
+                    Ok(done) => return Poll::Ready(Ok(done)),
+                    Err(error) => {
+                        if let Err(error) = self.try_again(error) {
+                            return Poll::Ready(Err(error));
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// Whether this error means no more than that.
+    #[cold]
+    fn try_again(&self, error: io::Error) -> io::Result<()> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.state.clear(self.direction()),
+            io::ErrorKind::Interrupted => Ok(()),
+            _ => Err(error),
+        }
+    }
+}
+
+/// Transfers of byte streams, where one of fewer bytes than there was room for says that there is no more
+/// just now. They are polled once or twice for each request, so what each poll does is inlined, and the
+/// rest is not.
+impl<T: Io> ReadyWait<'_, T> {
+    /// Waits for `direction`, which is that of this wait, if the same task waited for it last, and has to
+    /// wait again.
+    #[inline(always)]
+    pub(super) fn waits_again(
+        &mut self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        room: usize,
+    ) -> bool {
+        let state = self.state;
+        !state.is_ready(direction)
+            && room != 0
+            && (state.waiters).wait_again(direction as usize, &mut self.waiter, cx.waker())
+    }
+
+    /// Runs `operation`, if the source is ready for it; [`finish_transfer`](Self::finish_transfer) does
+    /// what else there is to do.
+    ///
+    /// # Errors
+    ///
+    /// That of `operation`; `None` if it was not run.
+    #[inline(always)]
+    pub(super) fn try_transfer(
+        &mut self,
+        direction: Direction,
+        room: usize,
+        operation: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> Result<usize, Option<io::Error>> {
+        let state = self.state;
+        if !state.is_ready(direction) || room == 0 || budget::is_spent() {
+            return Err(None);
+        }
+        let done = operation(&state.io).map_err(Some)?;
+        budget::consume();
+        state.waiters.leave_woken(&mut self.waiter);
+        if done < room && !state.ready.get().intersects(STICKY) {
+            // The bytes have gone over, so an error would lose them. The bit is still set then,
+            // and the next operation meets the error.
+            let _ = state.clear(direction);
+        }
+        Ok(done)
+    }
+
+    /// [`try_transfer`](Self::try_transfer) until it succeeds, fails or has to wait; after the first one
+    /// gave `error`.
+    #[cold]
+    pub(super) fn finish_transfer(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+        mut error: Option<io::Error>,
+        operation: &mut dyn FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if room == 0 {
+            return budget::budgeted(cx, |_| Poll::Ready(Ok(0))); // F1
+        }
+        loop {
+            if let Some(error) = error {
+                self.try_again(error)?;
+            }
+            ready!(budget::poll(cx));
+            ready!(self.poll_ready(cx))?;
+            error = match self.try_transfer(self.direction(), room, &mut *operation) {
+                Ok(done) => return Poll::Ready(Ok(done)),
+                Err(error) => error,
+            };
+        }
+    }
+}
+
+impl<T: Io> Drop for ReadyWait<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let waiters = &self.state.waiters;
+        waiters.leave(&mut self.waiter);
+    }
+}
