@@ -423,11 +423,10 @@ impl<T: Io> ReadyWait<'_, T> {
         operation: impl FnOnce(&T) -> io::Result<usize>,
     ) -> Result<usize, Option<io::Error>> {
         let state = self.state;
-        if !state.is_ready(direction) || room == 0 || budget::is_spent() {
+        if !state.is_ready(direction) || room == 0 || !budget::take() {
             return Err(None);
         }
         let done = operation(&state.io).map_err(Some)?;
-        budget::consume();
         state.waiters.leave_woken(&mut self.waiter);
         if done < room && !state.ready.get().intersects(STICKY) {
             // The bytes have gone over, so an error would lose them. The bit is still set then,
@@ -453,6 +452,7 @@ impl<T: Io> ReadyWait<'_, T> {
         loop {
             if let Some(error) = error {
                 self.try_again(error)?;
+                budget::give_back();
             }
             ready!(budget::poll(cx));
             ready!(self.poll_ready(cx))?;

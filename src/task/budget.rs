@@ -95,6 +95,29 @@ pub(crate) fn consume() {
     });
 }
 
+/// Takes one unit from the budget, before an operation is tried; `false` if it is used up.
+#[inline]
+pub(crate) fn take() -> bool {
+    LEFT.try_with(|left| {
+        let before = left.get();
+        if before != UNLIMITED && before != 0 {
+            left.set(before - 1);
+        }
+        before != 0
+    })
+    .unwrap_or(true)
+}
+
+/// Gives the unit back that [`take`] took, because the operation has not completed.
+#[cold]
+pub(crate) fn give_back() {
+    let _ = LEFT.try_with(|left| {
+        if left.get() != UNLIMITED {
+            left.set(left.get() + 1);
+        }
+    });
+}
+
 /// Polls an operation that takes one unit, unless the budget is used up.
 #[inline]
 pub(crate) fn budgeted<R>(
@@ -238,8 +261,12 @@ mod tests {
             assert_eq!(rounds(1000), BUDGET as usize);
             assert!(is_spent());
             assert_eq!(with_unlimited(|| rounds(1000)), 1000);
-            assert!(is_spent());
+            assert!(is_spent() && !take());
+            give_back();
+            assert!(take() && is_spent());
         }
+        assert!(!is_spent() && take());
+        give_back();
         assert!(!is_spent());
     }
 }

@@ -9,7 +9,9 @@
 //! Invariants: T7, F1.
 
 use super::fairness::{TEN, assert_soon, late};
+use crate::support::{guard, strict_run, tcp_pair};
 use readily::combine::{Either, ReturnWhen};
+use readily::io::TcpStream;
 use readily::sync::{Barrier, Condition};
 use readily::task::{BUDGET, RemoteTask, consume_budget, unconstrained};
 use readily::{
@@ -19,9 +21,11 @@ use readily::{
 };
 use readily_testing::SimLoop;
 use std::cell::Cell;
-use std::future::{pending, ready};
+use std::future::{pending, poll_fn, ready};
+use std::io::Write;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// All that this poll has.
@@ -336,6 +340,30 @@ fn what_does_nothing_counts_all_the_same() {
             tick();
         }
     }));
+}
+
+/// F1: a read that finds nothing has not completed.
+#[test]
+fn a_read_that_has_to_wait_uses_no_budget() {
+    let _guard = guard!();
+    strict_run(async {
+        let (ours, mut theirs) = tcp_pair();
+        let stream = TcpStream::from_std(ours).unwrap();
+        theirs.write_all(&[7; 8]).unwrap();
+        // A full buffer: nothing says that there is no more, so the next read tries.
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 8);
+        let mut buffer = [0; 8];
+        let mut read = pin!(stream.read(&mut buffer));
+        let mut left = pin!(spend(BUDGET - 1));
+        let mut one_more = pin!(spend(1));
+        let polled = poll_fn(|cx| {
+            let read = read.as_mut().poll(cx).is_ready();
+            let left = left.as_mut().poll(cx).is_ready();
+            Poll::Ready([read, left, one_more.as_mut().poll(cx).is_ready()])
+        });
+        assert_eq!(polled.await, [false, true, false]);
+    })
+    .unwrap();
 }
 
 #[test]
