@@ -22,10 +22,11 @@ use std::rc::Rc;
 /// the destructor of its owner, which reports no error.
 pub struct Descriptor(Held);
 
+/// Two words: nearly all are owned, and the others are in a box.
 enum Held {
     Owned(OwnedFd),
-    Shared(Rc<dyn AsFd>),
-    Virtual(Rc<dyn VirtualFd>),
+    Shared(Box<Rc<dyn AsFd>>),
+    Virtual(Box<Rc<dyn VirtualFd>>),
 }
 
 impl Descriptor {
@@ -55,7 +56,8 @@ impl Descriptor {
     pub(super) fn on(self, kernel: Option<&Rc<dyn VirtualKernel>>) -> Self {
         match (self.0, kernel) {
             (Held::Owned(fd), Some(kernel)) => {
-                Self(kernel.import(fd).map_or_else(Held::Owned, Held::Virtual))
+                let made_virtual = |fd| Held::Virtual(Box::new(fd));
+                Self(kernel.import(fd).map_or_else(Held::Owned, made_virtual))
             }
             (held, _) => Self(held),
         }
@@ -67,8 +69,8 @@ impl Descriptor {
     pub(crate) fn fd_ref(&self) -> FdRef<'_> {
         match &self.0 {
             Held::Owned(fd) => FdRef::System(fd.as_fd()),
-            Held::Shared(shared) => FdRef::System((**shared).as_fd()),
-            Held::Virtual(fd) => FdRef::Virtual(&**fd),
+            Held::Shared(shared) => FdRef::System((***shared).as_fd()),
+            Held::Virtual(fd) => FdRef::Virtual(&***fd),
         }
     }
 }
@@ -107,7 +109,7 @@ impl From<OwnedFd> for Descriptor {
 
 impl From<Rc<dyn VirtualFd>> for Descriptor {
     fn from(fd: Rc<dyn VirtualFd>) -> Self {
-        Self(Held::Virtual(fd))
+        Self(Held::Virtual(Box::new(fd)))
     }
 }
 
@@ -122,7 +124,7 @@ impl From<FdOwned> for Descriptor {
 
 impl<T: AsFd + 'static> From<Rc<T>> for Descriptor {
     fn from(shared: Rc<T>) -> Self {
-        Self(Held::Shared(shared))
+        Self(Held::Shared(Box::new(shared)))
     }
 }
 

@@ -200,24 +200,25 @@ pub(super) enum Provenance {
 
 /// A registration, with callbacks of the type `C`. `LoopHandle::drop_registration` drops the callbacks
 /// while the descriptor is still open.
+#[repr(C)] // what an event uses comes first
 pub(super) struct Registration<C: ?Sized> {
-    pub(super) state: Cell<RegistrationState>,
-    /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
-    pub(super) active_branches: Cell<Branches>,
     /// [`RegistrationState::usual_branch`], cached.
     pub(super) usual_branch: Cell<Option<Branch>>,
-    /// The system calls that read and write the descriptor without waiting (R130).
-    pub(super) transfer: Cell<Transfer>,
+    /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
+    pub(super) active_branches: Cell<Branches>,
     /// Whether this is a one-shot registration that was reported and not armed since.
     pub(super) spent: Cell<bool>,
-    /// Its key in the table.
-    pub(super) slot: Cell<SlabKey>,
-    pub(super) fd: Descriptor,
-    /// Where the descriptor comes from, if that is known.
-    pub(super) provenance: OnceCell<Box<Provenance>>,
+    /// The system calls that read and write the descriptor without waiting (R130).
+    pub(super) transfer: Cell<Transfer>,
     /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
     /// table is not borrowed (L8).
     pub(super) callbacks: RefCell<Box<C>>,
+    pub(super) fd: Descriptor,
+    pub(super) state: Cell<RegistrationState>,
+    /// Its key in the table.
+    pub(super) slot: Cell<SlabKey>,
+    /// Where the descriptor comes from, if that is known.
+    pub(super) provenance: OnceCell<Box<Provenance>>,
 }
 
 impl<C: ?Sized> Registration<C> {

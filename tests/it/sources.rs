@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 type Shared = Rc<UnixStream>;
 
-fn source(event_loop: &EventLoop) -> (Source<Shared>, Shared, UnixStream) {
+fn source_of(event_loop: &EventLoop) -> (Source<Shared>, Shared, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let _here = event_loop.enter();
@@ -48,7 +48,7 @@ fn key_of(event_loop: &EventLoop, fd: &Shared) -> readily::Key {
 fn a_source_that_is_dropped_is_silent_even_if_a_duplicate_lives_on() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let (source, ours, mut theirs) = source(&event_loop);
+    let (source, ours, mut theirs) = source_of(&event_loop);
     let _duplicate = ours.try_clone().unwrap();
     turn_times(&mut event_loop, 1);
     let events = event_loop.stats().events;
@@ -63,7 +63,7 @@ fn a_source_that_is_dropped_is_silent_even_if_a_duplicate_lives_on() {
 fn the_key_of_a_source_changes_it_and_ends_it_as_that_of_callbacks_does() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
-    let (source, ours, mut theirs) = source(&event_loop);
+    let (source, ours, mut theirs) = source_of(&event_loop);
     let key = key_of(&event_loop, &ours);
     let all = Interest::BOTH | Interest::PRIORITY;
     assert_eq!(event_loop.interest_of(key).unwrap(), all);
@@ -87,8 +87,11 @@ fn the_key_of_a_source_changes_it_and_ends_it_as_that_of_callbacks_does() {
         turn_until(&mut event_loop, || woken.0.load(Relaxed) == 1);
     }
     spi::check_invariants(&event_loop);
+    // Another loop has another source under the same number.
     let other = strict_loop();
+    let _its_own = source_of(&other);
     assert!(matches!(other.remove(key), Err(Error::UnknownKey(_))));
+    assert_eq!(other.registered(), 1);
     event_loop.remove(key).unwrap();
     let closed = pin!(source.wait_writable()).poll(&mut cx);
     let Poll::Ready(Err(error)) = closed else {
@@ -118,7 +121,7 @@ fn the_panic_of_a_waker_names_the_line_of_its_source_and_the_others_are_woken() 
     let mut event_loop = strict_loop();
     event_loop.set_panic_policy(PanicPolicy::Isolate);
     let reports = collect_unhandled(&event_loop);
-    let (first, _ours, theirs) = source(&event_loop);
+    let (first, _ours, theirs) = source_of(&event_loop);
     struct Hostile;
     impl Wake for Hostile {
         fn wake(self: Arc<Self>) {

@@ -23,7 +23,7 @@ fn reasons_of(bits: u8) -> Reasons {
 #[cfg(target_pointer_width = "64")]
 fn a_registration_is_as_small_as_it_was() {
     let counts = 2 * size_of::<usize>();
-    assert_eq!(size_of::<Registration<dyn Fn()>>() + counts, 112);
+    assert_eq!(size_of::<Registration<dyn Fn()>>() + counts, 104);
 }
 
 /// L2, L4, on every state and every readiness: an event of one branch is one for which the long
