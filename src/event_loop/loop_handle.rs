@@ -16,6 +16,7 @@ use super::action;
 use super::inbox;
 use super::loop_time::{LoopTime, TimeSource};
 use super::origin::Origin;
+use super::panics::Payload;
 use super::ready_queue::ReadyQueue;
 use super::registration;
 use super::registry::Registry;
@@ -274,6 +275,10 @@ pub(crate) trait Scheduler {
     /// Runs the first of the ready tasks, and possibly the tasks behind it in the batch. A task that
     /// has ended is ignored.
     fn run(&self, handle: &LoopHandle);
+
+    /// Ends the task whose poll has panicked with this payload. Returns its origin; and the payload, if
+    /// it is not that of a task.
+    fn end_panicked(&self, handle: &LoopHandle, payload: Payload) -> (Origin, Option<Payload>);
 
     /// Queues a task that another thread has woken, unless it is gone.
     fn queue(&self, task_id: u64);

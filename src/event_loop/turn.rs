@@ -1,10 +1,8 @@
 //! One turn of the loop: the steps in their order, and each step.
 //!
-//! [`LoopHandle::turn`] is the loop of the notes. Each step takes its work out of the cell before it
+//! [`LoopHandle::turn`] is the loop of the notes (N7). Each step takes its work out of the cell before it
 //! calls user code (L8), and does only the work that was there when it began (L5). So a turn ends,
 //! however much work its callbacks add. The numbers of the steps are those of `ARCHITECTURE.md`.
-//!
-//! In the notes: wait for events with a timeout, and for each of them, … (N7).
 
 use super::dispatch::Running;
 use super::error::Error;
@@ -68,10 +66,8 @@ impl LoopHandle {
         block_cache::end_turn();
         let has_timer = !self.times.timers.borrow().is_empty();
         let ends = self.is_pressed() || self.stopping.get() || self.is_observed();
-        self.ready
-            .rows
-            .attention
-            .set(has_timer || ends || !self.ready.is_empty());
+        let attention = has_timer || ends || !self.ready.is_empty();
+        self.ready.rows.attention.set(attention);
     }
 
     /// Shrinks the queues of ready work after a burst (R126).
@@ -262,14 +258,17 @@ impl LoopHandle {
     /// Reports a panic of the closure or task that ran in step 6.
     #[cold]
     fn report_call_panic(&self, running: &Current, payload: Payload) {
-        let origin = match (self.ready.current(), running.site) {
-            (Kind::Closure, Some(site)) => Origin::Closure { site },
-            (Kind::Main, _) => self.main_origin(),
-            (Kind::Closure | Kind::Task, _) => Origin::Other,
+        let (origin, left) = match (self.ready.current(), self.scheduler.get(), running.site) {
+            (Kind::Task, Some(scheduler), _) => scheduler.end_panicked(self, payload),
+            (Kind::Closure, _, Some(site)) => (Origin::Closure { site }, Some(payload)),
+            (Kind::Main, ..) => (self.main_origin(), Some(payload)),
+            _ => (Origin::Other, Some(payload)),
         };
         self.check_current(|| origin.clone());
         self.end_call(running.begun, || origin.clone());
-        self.apply_panic_policy(payload, origin);
+        if let Some(payload) = left {
+            self.apply_panic_policy(payload, origin);
+        }
     }
 
     /// Whether the next turn must not sleep even if no closure and no task is ready.

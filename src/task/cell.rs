@@ -15,7 +15,8 @@
 //!
 //! - **One at a time.** Code that touches the body first makes a transition: to *busy* or *empty*.
 //!   So user code that comes back here, from a poll or a destructor, finds nothing to touch. A
-//!   panic leaves the state there, too: what is then left is never dropped twice.
+//!   panic of a destructor leaves the state there, too: what is then left is never dropped twice.
+//!   A panic of a poll gives the future back to the body: it is dropped when the panic is caught.
 //! - **Pinned.** The future is written to its place before any code can poll it, and dropped there.
 //! - **This thread.** A [`TaskPtr`] is not `Send`. Future, output and all of the header but
 //!   [`WakeState`] are touched through one, and are dropped at the latest with the last one.
@@ -121,12 +122,22 @@ enum Polled {
     Pending,
     /// The future was dropped, and its output is there.
     Returned,
-    /// The future panicked, and is still there.
-    Panicked,
+}
+
+/// Gives the future back to the body when a poll unwinds, and the task to its executor, which ends
+/// it as soon as the panic is caught.
+struct UnwindGuard<'a>(&'a TaskPtr);
+
+impl Drop for UnwindGuard<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        self.0.state().unwind();
+        self.0.local_part.executor.note_panicked(self.0);
+    }
 }
 
 /// Polls the future in its place. If it returns, drops it there (T3), and writes its output to that
-/// place.
+/// place. If it panics, it stays there, and the panic goes to the caller.
 ///
 /// # Safety
 ///
@@ -138,23 +149,18 @@ unsafe fn poll<F: Future>(
     poll_cx: &mut PollCx<'_>,
 ) -> Polled {
     let place = task.body_ptr();
-    let polled = catch(|| {
-        let mut future = place.cast::<F>();
-        // SAFETY: by this function's contract the future is there and no other code touches it; the
-        // reference does not outlive this closure.
-        let future = unsafe { future.as_mut() };
-        // SAFETY: by the contract the future is pinned: it is not moved any more, and its place is
-        // not used for anything else before the future was dropped there.
-        let future = unsafe { Pin::new_unchecked(future) };
-        future.poll(cx)
-    });
-    let output = match polled {
-        Ok(Poll::Pending) => return Polled::Pending,
-        Ok(Poll::Ready(output)) => output,
-        Err(payload) => {
-            poll_cx.panicked(task, payload);
-            return Polled::Panicked;
-        }
+    let unwinding = UnwindGuard(task);
+    let mut future = place.cast::<F>();
+    // SAFETY: by this function's contract the future is there and no other code touches it; the
+    // reference does not outlive the poll.
+    let future = unsafe { future.as_mut() };
+    // SAFETY: by the contract the future is pinned: it is not moved any more, and its place is not
+    // used for anything else before the future was dropped there.
+    let future = unsafe { Pin::new_unchecked(future) };
+    let polled = future.poll(cx);
+    std::mem::forget(unwinding);
+    let Poll::Ready(output) = polled else {
+        return Polled::Pending;
     };
     poll_cx.returned(task);
     // T3: before the end is reported. The destructor may panic; the future is gone all the same.
@@ -280,18 +286,16 @@ impl TaskPtr {
             return false;
         }
         poll_cx.begin(self);
-        let polled = self.with_waker(|waker| {
-            let mut cx = Context::from_waker(waker);
-            // SAFETY:
-            // - the state showed that the future is there; it was written when the cell was made,
-            //   with the room that its vtable describes, is never moved, and is dropped in its
-            //   place;
-            // - no other code touches it, for the body is *busy* until this returns; all code in
-            //   this file that might touch it makes a transition of the state first, and no file
-            //   outside this module makes one of the body;
-            // - `self` keeps the cell until then.
-            unsafe { (self.vtable.poll)(self, &mut cx, poll_cx) }
-        });
+        let waker = self.waker();
+        let mut cx = Context::from_waker(&waker);
+        // SAFETY:
+        // - the state showed that the future is there; it was written when the cell was made, with
+        //   the room that its vtable describes, is never moved, and is dropped in its place;
+        // - no other code touches it, for the body is *busy* until this returns or unwinds; all code
+        //   in this file that might touch it makes a transition of the state first, and no file
+        //   outside this module makes one of the body;
+        // - `self` keeps the cell until then.
+        let polled = unsafe { (self.vtable.poll)(self, &mut cx, poll_cx) };
         match polled {
             Polled::Pending if self.state().park() == Park::Parked => return false,
             Polled::Pending => {
@@ -299,7 +303,6 @@ impl TaskPtr {
                 self.drop_polled(poll_cx);
             }
             Polled::Returned => self.state().end_poll(Body::Output),
-            Polled::Panicked => self.drop_polled(poll_cx),
         }
         true
     }
@@ -315,14 +318,14 @@ impl TaskPtr {
 
     /// Lends the task's waker, without a share of its own: a clone takes one.
     #[inline]
-    pub(super) fn with_waker<R>(&self, f: impl FnOnce(&Waker) -> R) -> R {
+    pub(super) fn waker(&self) -> LentWaker<'_> {
         // SAFETY:
         // - the functions of this table keep the contract of `RawWakerVTable` (see there), for a
         //   pointer to the header of a cell, with the provenance of the whole allocation;
-        // - each of them needs a share: `self` has one, with the others of this thread, until `f`
-        //   returns; and as this waker is never dropped, it releases none.
+        // - each of them needs a share: `self` has one, with the others of this thread, as long as
+        //   this is borrowed from it; and as this waker is never dropped, it releases none.
         let waker = unsafe { Waker::new(self.header.as_ptr().cast_const().cast(), &WAKER) };
-        f(&ManuallyDrop::new(waker))
+        LentWaker(ManuallyDrop::new(waker), PhantomData)
     }
 
     /// Whether `waker` wakes a task. Dropping it frees memory at most: the future and the output
@@ -436,6 +439,18 @@ impl Drop for TaskPtr {
             // SAFETY: the count shows that it was the last one, and it is being dropped.
             unsafe { self.drop_local_part() }
         }
+    }
+}
+
+/// The waker of a task, borrowed from a reference to it.
+pub(super) struct LentWaker<'a>(ManuallyDrop<Waker>, PhantomData<&'a TaskPtr>);
+
+impl Deref for LentWaker<'_> {
+    type Target = Waker;
+
+    #[inline]
+    fn deref(&self) -> &Waker {
+        &self.0
     }
 }
 
@@ -777,9 +792,7 @@ mod tests {
             let held = Rc::new(());
             let future = Rc::clone(&held);
             let task = born(&runner, async move { drop(future) });
-            let kept: Vec<Waker> = (0..wakers)
-                .map(|_| task.cell().with_waker(Waker::clone))
-                .collect();
+            let kept: Vec<Waker> = (0..wakers).map(|_| task.cell().waker().clone()).collect();
             let another = task.cell().clone();
             drop(task);
             assert_eq!(Rc::strong_count(&held), 2);
@@ -806,8 +819,8 @@ mod tests {
         slot.wake();
         let (one, other) = (born(&runner, async {}), born(&runner, async {}));
         assert!(!slot.store(Waker::noop()));
-        let store = |task: &TypedTask<()>| task.cell().with_waker(|waker| slot.store(waker));
-        let holds = |task: &TypedTask<()>| task.cell().with_waker(|waker| slot.holds(waker));
+        let store = |task: &TypedTask<()>| slot.store(&task.cell().waker());
+        let holds = |task: &TypedTask<()>| slot.holds(&task.cell().waker());
         assert!(store(&one) && store(&one) && holds(&one) && !holds(&other));
         one.cell().wake_state.state.clear_queued();
         for _ in 0..2 {
@@ -833,7 +846,7 @@ mod tests {
         for waker_is_last in [true, false] {
             let runner = idle_loop();
             let task = born(&runner, async {});
-            let waker = task.cell().with_waker(Waker::clone);
+            let waker = task.cell().waker().clone();
             let gone = AtomicBool::new(false);
             let wait = || {
                 while !gone.load(Relaxed) {
@@ -895,6 +908,27 @@ mod tests {
         assert!(task.cell().drop_future().is_ok(), "it is gone");
         drop(task);
         assert_eq!((drops.get(), living(&inbox, before)), (3, 0));
+    }
+
+    #[test]
+    fn a_future_whose_poll_panics_is_dropped_once_before_the_next_task_runs() {
+        let mut runner = idle_loop();
+        runner.set_panic_policy(PanicPolicy::Isolate);
+        runner.on_unhandled(|_| {});
+        let drops = Rc::new(Cell::new(0));
+        let touchy = Touchy(Rc::clone(&drops));
+        let panics = runner.spawn(std::future::poll_fn(move |cx| -> Poll<()> {
+            let _stays = &touchy;
+            cx.waker().wake_by_ref(); // it is queued again, and must not be polled
+            std::panic::resume_unwind(Box::new("in a poll"))
+        }));
+        let seen = Rc::clone(&drops);
+        let next = runner.spawn(async move { seen.get() });
+        assert_eq!(runner.run(next).unwrap().unwrap(), 1);
+        let panicked = runner.run(panics).unwrap().unwrap_err();
+        assert!(panicked.is_panic());
+        assert_eq!(drops.get(), 1);
+        assert!(Executor::of(&runner).all().is_empty());
     }
 
     #[test]

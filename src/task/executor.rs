@@ -44,6 +44,8 @@ pub(super) struct Executor {
     ready: RefCell<ReadyTasks>,
     /// The key of the task that is being polled, or [`NO_TASK`].
     current: Cell<u64>,
+    /// The task whose poll panics, until the panic is caught.
+    panicked: Cell<Option<TaskPtr>>,
     spawned: Cell<u64>,
     /// The line that created the main task that was polled last, while there is one.
     main: Cell<Option<&'static Location<'static>>>,
@@ -60,6 +62,7 @@ impl Executor {
             tasks: RefCell::default(),
             ready: RefCell::default(),
             current: Cell::new(NO_TASK),
+            panicked: Cell::new(None),
             spawned: Cell::new(0),
             main: Cell::new(None),
         }
@@ -255,47 +258,10 @@ impl Executor {
         poll()
     }
 
-    /// Polls a task, unless it has ended: it may have been cancelled after it was woken.
-    #[inline]
-    fn poll_task(&self, poll_cx: &mut PollCx<'_>, cell: &TaskPtr) {
-        let handle = poll_cx.handle;
-        handle.trace_call("job", cell.id());
-        cell.state().clear_queued();
-        let has_ended = cell.poll(poll_cx);
-        handle.check_current(|| cell.origin());
-        if has_ended {
-            Self::finish(handle, cell, poll_cx.error.take());
-        }
-    }
-
-    /// Polls the first ready task, and those right behind it. Not inlined: in its caller the loop
-    /// keeps fewer values in registers, which makes each poll of a batch slower.
-    #[inline(never)]
-    fn poll_batch(&self, handle: &LoopHandle) {
-        let _polling = PollScope::begin(self);
-        let mut poll_cx = PollCx {
-            executor: self,
-            handle,
-            error: None,
-        };
-        let mut row = handle.take_task_row();
-        loop {
-            let next = self.ready.borrow_mut().pop();
-            if let Some(task) = next {
-                self.poll_task(&mut poll_cx, &task);
-            }
-            if !row.next() {
-                return;
-            }
-        }
-    }
-
-    /// Polls a batch while a task of another loop is being polled, and hides the task-locals of
-    /// that task. Separate, so that a loop that is not nested pays nothing for it.
+    /// The poll of this task panics.
     #[cold]
-    fn poll_batch_nested(&self, handle: &LoopHandle) {
-        let _hidden = HideGuard::all();
-        self.poll_batch(handle);
+    pub(super) fn note_panicked(&self, task: &TaskPtr) {
+        self.panicked.set(Some(task.clone()));
     }
 
     /// Records that no task is being polled.
@@ -423,16 +389,8 @@ impl<'a> PollCx<'a> {
         self.remove(cell);
     }
 
-    /// The poll panicked, and the task ends here.
-    #[cold]
-    pub(super) fn panicked(&mut self, cell: &TaskPtr, payload: Payload) {
-        let _ = cell.state().begin_end();
-        self.error = Some(JoinError::Panicked(payload));
-        self.remove(cell);
-    }
-
     /// Removes the task from the table, before its future is dropped.
-    #[inline(always)] // at the end of a task that returns, and in two cold functions
+    #[inline(always)] // at the end of a task that returns, and in a cold function
     fn remove(&self, cell: &TaskPtr) {
         self.executor.clear_current();
         // Not the last reference: the caller of the poll has one.
@@ -450,10 +408,49 @@ impl<'a> PollCx<'a> {
 
 impl Scheduler for Rc<Executor> {
     fn run(&self, handle: &LoopHandle) {
-        match current::is_nested() {
-            true => self.poll_batch_nested(handle),
-            false => self.poll_batch(handle),
+        // A nested loop hides the task-locals of the task that turns it.
+        let _hidden = current::is_nested().then(HideGuard::all);
+        let _polling = PollScope::begin(self);
+        let mut poll_cx = PollCx {
+            executor: self,
+            handle,
+            error: None,
+        };
+        let mut row = handle.take_task_row();
+        loop {
+            let next = self.ready.borrow_mut().pop();
+            if let Some(task) = next {
+                handle.trace_call("job", task.id());
+                task.state().clear_queued();
+                // Not if it has ended: it may have been cancelled after it was woken.
+                let has_ended = task.poll(&mut poll_cx);
+                handle.check_current(|| task.origin());
+                if has_ended {
+                    Executor::finish(handle, &task, poll_cx.error.take());
+                }
+            }
+            if !row.next() {
+                return;
+            }
         }
+    }
+
+    fn end_panicked(&self, handle: &LoopHandle, payload: Payload) -> (Origin, Option<Payload>) {
+        let Some(task) = self.panicked.take() else {
+            return (Origin::Other, Some(payload));
+        };
+        let _hidden = current::is_nested().then(HideGuard::all);
+        // Without a budget, and with no current task.
+        let _polling = PollScope::begin(self);
+        self.clear_current();
+        let origin = task.origin();
+        handle.check_current(|| origin.clone());
+        let key = SlabKey::from_bits(task.id());
+        let removed = self.tasks.borrow_mut().remove(key);
+        drop(removed);
+        Executor::end(handle, &task, JoinError::Panicked(payload));
+        handle.drop_guarded(task);
+        (origin, None)
     }
 
     fn queue(&self, task_id: u64) {

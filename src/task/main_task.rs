@@ -67,7 +67,7 @@ impl<'a> MainTask<'a> {
         self.turn.set(turn);
         self.end.set(TaskState::Panicked);
         let polled = self.executor.poll_main(self.key, cell, || {
-            cell.with_waker(|waker| future.poll(&mut Context::from_waker(waker)))
+            future.poll(&mut Context::from_waker(&cell.waker()))
         });
         self.end.set(match polled {
             Poll::Ready(_) => TaskState::Done,

@@ -3,17 +3,20 @@
 //! Invariant: G7.
 
 use crate::support::{Log, collect_unhandled, guard, strict_loop, strict_runner, turn_times};
-use readily::task::{BUDGET, consume_budget};
+use readily::task::{BUDGET, TaskState, consume_budget};
 use readily::{
     Closures, EventLoop, Interest, LoopHandle, Runner, WeakHandle, current_task, sleep, spawn,
     task_local, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::Write;
 use std::mem::forget;
 use std::os::unix::net::UnixStream;
+use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// R164.
@@ -126,6 +129,16 @@ task_local! {
     static REQUEST: u32;
 }
 
+/// Notes the task-local when it is dropped.
+struct SeesRequest(Log);
+
+impl Drop for SeesRequest {
+    fn drop(&mut self) {
+        let seen = REQUEST.with(|number| *number);
+        self.0.note(format!("dropped: {seen:?}"));
+    }
+}
+
 /// R163, G7: a library's own loop, turned by a task that knows nothing of it.
 #[test]
 fn a_loop_that_turns_inside_a_task_leaves_all_that_is_the_tasks_alone() {
@@ -147,7 +160,16 @@ fn a_loop_that_turns_inside_a_task_leaves_all_that_is_the_tasks_alone() {
         let note = noted.clone();
         let bare = async move { note.note(format!("{:?}", REQUEST.with(|number| *number))) };
         drop(library.borrow().spawn(bare));
+        // Dropped after the poll that panics, and not by it.
+        let dropped = SeesRequest(noted.clone());
+        let panics = poll_fn(move |_| -> Poll<()> {
+            let _dropped = &dropped;
+            resume_unwind(Box::new("planted"))
+        });
+        let panics = library.borrow().spawn(panics);
         turn_times(&mut library.borrow_mut(), 4);
+        assert_eq!(panics.state(), TaskState::Panicked);
+        panics.with_result(|result| assert!(result.is_err()));
     };
     let mut runner = strict_runner();
     let note = log.clone();
@@ -162,7 +184,10 @@ fn a_loop_that_turns_inside_a_task_leaves_all_that_is_the_tasks_alone() {
             note.note(spawn(async { "here" }).await.unwrap());
         }))
         .unwrap();
-    assert_eq!(log.text(), "None Some(1) Some(\"Task-1\") here");
+    assert_eq!(
+        log.text(),
+        "None dropped: None Some(1) Some(\"Task-1\") here"
+    );
     assert!(inner.borrow().is_idle());
 }
 

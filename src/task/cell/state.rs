@@ -11,7 +11,7 @@
 //!                 └── cancel ──▶ ending ── complete ──▶ Done, Cancelled, Panicked
 //!
 //! body    Future ── begin_poll ──▶ Busy ── park ──▶ Future
-//!           │                        └── end_poll ──▶ Output, Future
+//!           │                        └── end_poll, unwind ──▶ Output, Future
 //!           └── take_future ──▶ Empty
 //!         Output ── take_output ──▶ Empty ── put_output_back ──▶ Output
 //! ```
@@ -227,6 +227,12 @@ impl State {
             false => BeginEnd::Returned,
             true => BeginEnd::Cancelled,
         }
+    }
+
+    /// The poll panicked: the task ends. Its future is still to be dropped.
+    pub(super) fn unwind(&self) {
+        let ending = TaskState::Suspended as u16 | ENDING | Body::Future as u16;
+        self.replace(PHASE | BODY, ending);
     }
 
     /// After the last poll: what is in the body then.

@@ -41,7 +41,7 @@ fn a_wake_during_a_poll_leads_to_one_more_and_the_job_is_queued_once() {
         let task = task(&home, async {});
         let left = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
         let wakers = [0, 1].map(|n| {
-            let waker = task.cell().with_waker(Waker::clone);
+            let waker = task.cell().waker().clone();
             let left = Arc::clone(&left);
             thread::spawn(move || {
                 // Relaxed: the wake must provide the ordering.
@@ -77,7 +77,7 @@ fn wakes_between_two_polls_are_one() {
         let task = task(&home, async {});
         task.cell().state().clear_queued();
         let wakers = [0, 1].map(|_| {
-            let waker = task.cell().with_waker(Waker::clone);
+            let waker = task.cell().waker().clone();
             thread::spawn(move || waker.wake())
         });
         for waker in wakers {
@@ -99,7 +99,7 @@ fn a_cell_is_freed_once_by_its_last_reference() {
         let held = Arc::new(());
         let future_holds = Arc::clone(&held);
         let task = task(&home, async move { drop(future_holds) });
-        let waker = task.cell().with_waker(Waker::clone);
+        let waker = task.cell().waker().clone();
         let threads = [
             thread::spawn({
                 let waker = waker.clone();
