@@ -29,7 +29,8 @@ impl LoopHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownKey`], [`Error::Closed`], [`Error::Forked`]; nothing is changed.
+    /// [`Error::UnknownKey`], also for a stream of coroutines, which has no callbacks: use
+    /// [`timeout`](crate::timeout) there. [`Error::Closed`], [`Error::Forked`]. Nothing is changed.
     ///
     /// # Examples
     ///
