@@ -355,7 +355,7 @@ impl<T: Io> ReadyWait<'_, T> {
         self.state.check_ready(self.direction())
     }
 
-    /// [`Source::io`].
+    /// `Source::io`, in `source.rs`.
     #[inline]
     fn poll_io<R>(
         &mut self,
