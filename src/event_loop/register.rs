@@ -17,8 +17,10 @@ use super::registration::{
 use super::registry::{Key, is_source};
 use crate::base::slab::SlabKey;
 use crate::poll::{FdOwned, FdRef, Interest, Trigger};
+use readily_sys::nonblocking::Hold;
 use readily_sys::socket;
 use readily_sys::transfer::Transfer;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -271,10 +273,20 @@ impl LoopHandle {
         if effective(&state).is_none() {
             return Ok(()); // it is not in the poller
         }
+        self.rearm_watched(state.fd, key.slot, interest)
+    }
+
+    /// Arms those of the directions that the poller returns from `rearm_interest`.
+    pub(super) fn rearm_watched(
+        &self,
+        fd: RawFd,
+        slot: SlabKey,
+        interest: Interest,
+    ) -> Result<(), Error> {
         let mut poller = self.poller.borrow_mut();
         let needed = interest & poller.rearm_interest();
         if !needed.is_empty() {
-            poller.rearm(state.fd, key.slot.to_bits(), needed)?;
+            poller.rearm(fd, slot.to_bits(), needed)?;
         }
         Ok(())
     }
@@ -325,15 +337,22 @@ impl LoopHandle {
         let registration = self.registry.remove(slot)?;
         self.cancel_deadline(&registration);
         let state = registration.state.get();
-        // In a fork the poller is shared with the parent, whose registration this is.
-        if effective(&state).is_some() && !self.inbox.forked() {
-            // Before the descriptor closes: if a duplicate or a child keeps its description open,
-            // epoll would continue to report it (R004). An error means that other code has closed
-            // it already; then there is nothing to undo.
-            let _ = self.poller.borrow_mut().remove(state.fd);
+        if effective(&state).is_some() {
+            self.unwatch(state.fd);
         }
         self.notify_fd_waiters();
         Some(registration)
+    }
+
+    /// Removes a descriptor from the poller, before it closes: if a duplicate or a child keeps its
+    /// description open, epoll would continue to report it (R004). An error means that other code has
+    /// closed it already; then there is nothing to undo.
+    #[inline]
+    pub(super) fn unwatch(&self, fd: RawFd) {
+        // In a fork the poller is shared with the parent, whose registration this is.
+        if !self.inbox.forked() {
+            let _ = self.poller.borrow_mut().remove(fd);
+        }
     }
 
     pub(super) fn registration_state(&self, key: Key) -> Result<RegistrationState, Error> {
@@ -448,17 +467,8 @@ impl LoopHandle {
             }
         }
         let slot = self.registry.insert(Rc::clone(&new));
-        let mut poller = self.poller.borrow_mut();
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
-        let registered = poller.register(state.fd, slot.to_bits(), interest, trigger);
-        // After the poller has accepted it, so that a refused descriptor keeps its flags.
-        let held = registered.and_then(|()| match borrowed {
-            None => Ok(None),
-            Some(borrowed) => borrowed.hold_nonblocking().inspect_err(|_| {
-                let _ = poller.remove(state.fd);
-            }),
-        });
-        drop(poller);
+        let held = self.watch(state.fd, slot, interest, trigger, borrowed);
         let hold = held.map_err(|error| {
             self.registry.rollback(slot, state.fd);
             Error::from_register(error, state.fd)
@@ -468,6 +478,28 @@ impl LoopHandle {
             let _ = new.provenance.set(Box::new(provenance)); // it is new, so it has none
         }
         Ok(self.key(slot))
+    }
+
+    /// Adds a descriptor to the poller, and makes `blocking`, which is the same if it may be blocking,
+    /// non-blocking: both or neither.
+    #[inline]
+    pub(super) fn watch(
+        &self,
+        fd: RawFd,
+        slot: SlabKey,
+        interest: Interest,
+        trigger: Trigger,
+        blocking: Option<FdRef<'_>>,
+    ) -> io::Result<Option<Hold>> {
+        let mut poller = self.poller.borrow_mut();
+        poller.register(fd, slot.to_bits(), interest, trigger)?;
+        // After the poller has accepted it, so that a refused descriptor keeps its flags.
+        let Some(blocking) = blocking else {
+            return Ok(None);
+        };
+        blocking.hold_nonblocking().inspect_err(|_| {
+            let _ = poller.remove(fd);
+        })
     }
 
     pub(super) fn key(&self, slot: SlabKey) -> Key {

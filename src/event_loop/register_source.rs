@@ -28,17 +28,9 @@ impl LoopHandle {
         let descriptor = source.fd_ref();
         let fd = self.check_new_fd(descriptor, fd_state)?;
         let slot = self.registry.insert_source(Rc::clone(&source), fd);
-        let mut poller = self.poller.borrow_mut();
         let interest = source.registration().interest.get();
-        let registered = poller.register(fd, slot.to_bits(), interest, Trigger::Edge);
-        // After the poller has accepted it, so that a refused descriptor keeps its flags.
-        let held = registered.and_then(|()| match fd_state {
-            FdState::Unknown => descriptor.hold_nonblocking().inspect_err(|_| {
-                let _ = poller.remove(fd);
-            }),
-            FdState::NonBlocking | FdState::MadeHere => Ok(None),
-        });
-        drop(poller);
+        let blocking = (fd_state == FdState::Unknown).then_some(descriptor);
+        let held = self.watch(fd, slot, interest, Trigger::Edge, blocking);
         match held {
             Ok(hold) => {
                 source.registration().hold.set(hold.map(Box::new));
@@ -60,11 +52,7 @@ impl LoopHandle {
         let Some(source) = self.registry.remove_source(slot) else {
             return;
         };
-        // In a fork the poller is shared with the parent, whose registration this is.
-        if !self.inbox.forked() {
-            // Before the descriptor closes (R004). An error means that other code has closed it.
-            let _ = (self.poller.borrow_mut()).remove(source.registration().fd.get());
-        }
+        self.unwatch(source.registration().fd.get());
         self.notify_fd_waiters();
         // G5: the waiters that are woken may end other sources, and so on.
         self.run_bounded(move |handle| handle.end_source(source));
@@ -133,11 +121,6 @@ impl LoopHandle {
         if self.registry.source(slot).is_none() {
             return Err(Error::UnknownKey(self.key(slot)));
         }
-        let mut poller = self.poller.borrow_mut();
-        let needed = interest & poller.rearm_interest();
-        if !needed.is_empty() {
-            poller.rearm(registration.fd.get(), slot.to_bits(), needed)?;
-        }
-        Ok(())
+        self.rearm_watched(registration.fd.get(), slot, interest)
     }
 }
