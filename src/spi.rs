@@ -44,9 +44,10 @@ pub fn shuffles_ready(handle: &LoopHandle) -> bool {
     handle.shuffles_ready()
 }
 
-/// Registers what a coroutine waits for: edge-triggered, in both directions, for life. Each event goes to
-/// [`Callbacks::on_default`] with all its facts, and no event closes the descriptor. `is_nonblocking` saves the calls
-/// that make it so. [`Source`](crate::io::Source) is registered so, too.
+/// Registers what a future of your own waits for: edge-triggered, in both directions, for life. Each event
+/// goes to [`Callbacks::on_default`] with all its facts, and no event closes the descriptor. `is_nonblocking`
+/// saves the calls that make it so. A [`Source`](crate::io::Source) and the streams are registered in the same
+/// directions, without callbacks.
 ///
 /// # Errors
 ///

@@ -5,7 +5,7 @@
 //! readiness, so a test can try every input.
 //!
 //! A hangup is only taken here, and may run later: while unread bytes are left, `hangup_action` in
-//! `dispatch.rs` delays it (L7).
+//! `hangup.rs` delays it (L7).
 //!
 //! Rule: L4.
 
@@ -24,8 +24,8 @@ pub enum Role {
     /// A datagram socket. There is no connection to hang up: the next receive returns an error, and
     /// the socket stays open (an ICMP answer must not close a server).
     Datagram,
-    /// A descriptor that coroutines wait on. Every event takes the default branch, with all its
-    /// facts, which stores them and wakes the waiting tasks.
+    /// A descriptor of [`register_source`](crate::spi::register_source). Every event takes the default
+    /// branch, with all its facts.
     Source,
 }
 

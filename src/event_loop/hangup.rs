@@ -141,45 +141,25 @@ mod tests {
         let over = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
         let reset = over | Readiness::ERROR;
         let stream = |interest, before| state(Role::Stream, interest, before, false);
-        assert_eq!(
-            hangup_action(&stream(read, 0), over, 0),
-            HangupAction::Reclaim
-        );
-        assert_eq!(
-            hangup_action(&stream(read, 0), over, 10),
-            HangupAction::ReadFirst
-        );
-        assert_eq!(
-            hangup_action(&stream(read, 10), over, 5),
-            HangupAction::ReadFirst
-        );
-        assert_eq!(
-            hangup_action(&stream(read, 5), over, 5),
-            HangupAction::Reclaim
-        );
-        assert_eq!(
-            hangup_action(&stream(none, 0), over, 5),
-            HangupAction::Suspend
-        );
-        assert_eq!(
-            hangup_action(&stream(none, 0), over, 0),
-            HangupAction::Reclaim
-        );
-        assert_eq!(
-            hangup_action(&stream(none, 0), reset, 5),
-            HangupAction::Reclaim
-        );
-        assert_eq!(
-            hangup_action(&stream(read, 0), reset, 5),
-            HangupAction::ReadFirst
-        );
-        assert_eq!(
-            hangup_action(&state(Role::Stream, none, 0, true), over, 5),
-            HangupAction::Reclaim
-        );
-        assert_eq!(
-            hangup_action(&state(Role::Listener, read, 0, false), over, 5),
-            HangupAction::Reclaim
-        );
+        use HangupAction::{ReadFirst, Reclaim, Suspend};
+        let cases = [
+            (stream(read, 0), over, 0, Reclaim),
+            (stream(read, 0), over, 10, ReadFirst),
+            (stream(read, 10), over, 5, ReadFirst),
+            (stream(read, 5), over, 5, Reclaim),
+            (stream(none, 0), over, 5, Suspend),
+            (stream(none, 0), over, 0, Reclaim),
+            (stream(none, 0), reset, 5, Reclaim),
+            (stream(read, 0), reset, 5, ReadFirst),
+            (state(Role::Stream, none, 0, true), over, 5, Reclaim),
+            (state(Role::Listener, read, 0, false), over, 5, Reclaim),
+        ];
+        for (n, (state, ready, available, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(
+                hangup_action(&state, ready, available),
+                expected,
+                "case {n}"
+            );
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::support::{
 };
 use readily::event_loop::Accepted;
 use readily::io::{TcpListener, TcpStream};
-use readily::{Closures, Cx, EventLoop, Interest, Key, Runner, sleep, spawn};
+use readily::{Closures, Cx, EventLoop, Interest, Key, LoopHandle, Runner, sleep, spawn};
 use readily_testing::{Fd, Kernel, Personality, SimLoop};
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -18,20 +18,26 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// Listens, counts the connections that are accepted, and closes each of them.
+fn count_accepted(handle: &LoopHandle, listener: net::TcpListener) -> Count {
+    let accepted = Count::default();
+    let count = accepted.clone();
+    let accept = move |_: &Cx<'_>, _: &Accepted| {
+        count.add();
+        None::<Closures>
+    };
+    handle.listen(listener, accept).unwrap();
+    accepted
+}
+
 /// R034.
 #[test]
 fn a_flood_of_connections_is_accepted_a_bounded_number_in_each_turn() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
-    let (accepted, ticks) = (Count::default(), Count::default());
-    let count = accepted.clone();
-    event_loop
-        .listen(listener, move |_, _| {
-            count.add();
-            None::<Closures>
-        })
-        .unwrap();
+    let ticks = Count::default();
+    let accepted = count_accepted(&event_loop, listener);
     let _clients: Vec<_> = (0..120)
         .map(|_| net::TcpStream::connect(addr).unwrap())
         .collect();
@@ -51,14 +57,7 @@ fn all_connections_that_wait_are_accepted_in_one_turn() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (listener, addr) = listener();
-    let accepted = Count::default();
-    let count = accepted.clone();
-    event_loop
-        .listen(listener, move |_, _| {
-            count.add();
-            None::<Closures>
-        })
-        .unwrap();
+    let accepted = count_accepted(&event_loop, listener);
     let mut clients = Vec::new();
     for several in [1, 2, 1, 10, 10, 1, 1, 3] {
         for _ in 0..several {
