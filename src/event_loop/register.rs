@@ -482,7 +482,7 @@ impl LoopHandle {
 
     /// Adds a descriptor to the poller, and makes `blocking`, which is the same if it may be blocking,
     /// non-blocking: both or neither.
-    #[inline]
+    #[inline(always)] // a call would move the result through memory
     pub(super) fn watch(
         &self,
         fd: RawFd,

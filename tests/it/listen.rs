@@ -546,7 +546,7 @@ fn accept_waits_for_a_descriptor_reports_once_and_goes_on() {
             }
             let before = accepted.get();
             assert!(before < clients.len());
-            let turns = |handle: &readily::LoopHandle| handle.stats().turns;
+            let turns = |handle: &LoopHandle| handle.stats().turns;
             let here = readily::WeakHandle::current().unwrap();
             let start = here.with(turns).unwrap();
             sleep(150 * MS).await;
