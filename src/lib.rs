@@ -224,7 +224,7 @@ pub use task::handle::spawn as create_task;
 pub use task::{
     current::{all_tasks, current_task},
     handle::{Task, spawn},
-    join::JoinError,
+    join_error::JoinError,
 };
 #[doc(inline)]
 pub use time::{

@@ -308,7 +308,8 @@ fn what_the_unsafe_code_of_a_task_rests_on_is_private_to_its_module() {
         handed_out,
         [
             "pub(super) use header::{Header, SpawnInfo};",
-            "pub(super) use state::{BeginEnd, Cancel, Detach};",
+            "pub(super) use poll_cx::{PollCx, error_after_drop};",
+            "pub(super) use state::{Cancel, Detach};",
         ]
     );
 }

@@ -38,6 +38,10 @@
 #[forbid(unsafe_code)]
 mod header;
 #[forbid(unsafe_code)]
+mod poll_cx;
+#[forbid(unsafe_code)]
+mod rare_fields;
+#[forbid(unsafe_code)]
 mod state;
 #[forbid(unsafe_code)]
 mod views;
@@ -45,10 +49,12 @@ mod views;
 mod waker;
 
 pub(super) use header::{Header, SpawnInfo};
-pub(super) use state::{BeginEnd, Cancel, Detach};
+pub(super) use poll_cx::{PollCx, error_after_drop};
+pub use state::TaskState;
+pub(super) use state::{Cancel, Detach};
 
-use super::executor::PollCx;
-use super::join::JoinError;
+use super::join_error::JoinError;
+use super::tasks::Tasks;
 use crate::event_loop::Payload;
 use crate::event_loop::panics::catch;
 use readily_sys::block_cache;
@@ -442,6 +448,9 @@ impl Drop for TaskPtr {
     }
 }
 
+/// The executor of a loop: its tasks. What it does with them is in `executor.rs`.
+pub(super) type Executor = Tasks<TaskPtr>;
+
 /// The waker of a task, borrowed from a reference to it.
 pub(super) struct LentWaker<'a>(ManuallyDrop<Waker>, PhantomData<&'a TaskPtr>);
 
@@ -689,7 +698,7 @@ unsafe fn wake_by_ref(header: *const ()) {
         // SAFETY: `WakeState::wake` calls this on the loop's thread, while the future is there: so is
         // a reference of this thread, for the last one drops the future before the local part.
         let task = unsafe { TaskPtr::borrow(header) };
-        task.local_part.executor.wake(&task);
+        task.local_part.executor.wake(task.id(), &task);
     });
 }
 

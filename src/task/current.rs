@@ -7,10 +7,9 @@
 //!
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
-use super::cell::{Header, TaskPtr};
-use super::executor::Executor;
-use super::handle;
-use super::join::{Reason, TaskState};
+use super::cell::{Header, TaskPtr, TaskState};
+use super::executor::{self, Executor};
+use super::join_error::Reason;
 use super::unclaimed_panic::UnclaimedPanic;
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle, current};
 use std::borrow::Cow;
@@ -104,7 +103,7 @@ impl TaskRef {
     fn end(&self, reason: Option<Reason>) -> bool {
         let task_id = self.cell.id();
         self.home()
-            .with(|handle| handle::cancel(handle, task_id, reason))
+            .with(|handle| executor::cancel(handle, task_id, reason))
             .unwrap_or(false)
     }
 

@@ -19,7 +19,7 @@ pub struct DoneCallbackKey(u64);
 /// The line that added a callback.
 type Site = &'static Location<'static>;
 
-type DoneCallback<A> = Box<dyn FnOnce(&A)>;
+type DoneCallback<A> = Box<dyn FnOnce(A)>;
 
 pub(crate) struct DoneList<A> {
     callbacks: RefCell<Vec<(u64, Site, DoneCallback<A>)>>,
@@ -36,7 +36,7 @@ impl<A> Default for DoneList<A> {
 impl<A: 'static> DoneList<A> {
     /// Adds a callback for later.
     #[track_caller]
-    pub(crate) fn add(&self, callback: impl FnOnce(&A) + 'static) -> DoneCallbackKey {
+    pub(crate) fn add(&self, callback: impl FnOnce(A) + 'static) -> DoneCallbackKey {
         let number = unique_id::next();
         self.callbacks
             .borrow_mut()
@@ -70,7 +70,7 @@ impl<A: 'static> DoneList<A> {
         let callbacks = self.callbacks.take();
         for (_, site, callback) in callbacks {
             let ended = ended();
-            handle.call_soon_from(site, move |_| callback(&ended));
+            handle.call_soon_from(site, move |_| callback(ended));
         }
     }
 }

@@ -11,10 +11,9 @@ use super::DoneCallbackKey;
 use super::cell::{TaskPtr, TypedTask};
 use super::current::TaskRef;
 use super::handle::Task;
-use super::join::{self, JoinError, drop_unclaimed};
+use super::join::{self, drop_unclaimed_on};
+use super::join_error::JoinError;
 use super::peek::peek_result;
-use super::unclaimed_panic::UnclaimedPanic;
-use crate::event_loop::panics::drop_quietly;
 use crate::event_loop::user_code::drop_bounded;
 use std::fmt;
 use std::marker::PhantomData;
@@ -99,25 +98,6 @@ impl<T: 'static> fmt::Debug for DoneTask<T> {
     }
 }
 
-/// [`drop_unclaimed`], also where the loop is gone: then no other handle can have the result
-/// either.
-pub(super) fn drop_unclaimed_on(cell: &TaskPtr) {
-    let home = cell.home();
-    if home.with(|handle| drop_unclaimed(handle, cell)).is_some() {
-        return;
-    }
-    match cell.take_result() {
-        Some(Err(JoinError::Panicked(payload))) => {
-            let unclaimed = UnclaimedPanic::of_task(cell, payload);
-            if cell.state().is_seen() {
-                drop_quietly(unclaimed.take());
-            }
-        }
-        Some(Ok(())) => cell.drop_output(),
-        _ => {}
-    }
-}
-
 impl<T: 'static> Task<T> {
     /// Schedules `callback` by `call_soon` when the task ends, or now if it has ended. The callback
     /// gets the task: its state, and by [`DoneTask::with_result`] its result. Callbacks run in the
@@ -168,7 +148,7 @@ impl TaskRef {
     /// [`Task::add_done_callback`], whose callback also sees the result.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
-        join::add_done_callback(self.cell(), callback)
+        join::add_done_callback(self.cell(), move |cell| callback(&Self::new(cell)))
     }
 
     /// Removes a done-callback; `false` if it has been queued already, or was removed before.

@@ -18,56 +18,25 @@
 //! - **T3** A task ends in exactly one way; its future is dropped once, on the loop's thread,
 //!   before the end is reported to any waiter or callback.
 
-use super::budget::{self, BudgetGuard};
-use super::cell::{BeginEnd, Cancel, Header, NewTask, SpawnInfo, TaskPtr, TypedTask};
-use super::join::{JoinError, OutputGuard, Reason, TaskState, drop_unclaimed, notify_done};
-use super::ready_tasks::ReadyTasks;
+pub(super) use super::cell::Executor;
+
+use super::budget::BudgetGuard;
+use super::cell::{
+    Cancel, Header, NewTask, PollCx, SpawnInfo, TaskPtr, TaskState, TypedTask, error_after_drop,
+};
+use super::join::{OutputGuard, drop_unclaimed, notify_done};
+use super::join_error::{JoinError, Reason};
 use super::task_local::HideGuard;
-use crate::base::slab::{Slab, SlabKey};
+use crate::base::slab::SlabKey;
 use crate::base::sort_pairs::sort_pairs;
 use crate::event_loop::current;
-use crate::event_loop::{
-    Kind, LoopHandle, MAIN_TASK, Origin, Payload, Rows, Scheduler, WeakHandle,
-};
+use crate::event_loop::{LoopHandle, MAIN_TASK, Origin, Payload, Scheduler};
 use std::any::Any;
-use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-pub(super) struct Executor {
-    /// All tasks that have not ended.
-    tasks: RefCell<Slab<TaskPtr>>,
-    rows: Rc<Rows>,
-    handle: WeakHandle,
-    /// The tasks that are ready, in the order of their places in the loop's queue.
-    ready: RefCell<ReadyTasks>,
-    /// The key of the task that is being polled, or [`NO_TASK`].
-    current: Cell<u64>,
-    /// The task whose poll panics, until the panic is caught.
-    panicked: Cell<Option<TaskPtr>>,
-    spawned: Cell<u64>,
-    /// The line that created the main task that was polled last, while there is one.
-    main: Cell<Option<&'static Location<'static>>>,
-}
-
-/// No key has all bits set.
-const NO_TASK: u64 = u64::MAX;
-
 impl Executor {
-    pub(super) fn new(rows: Rc<Rows>, handle: WeakHandle) -> Self {
-        Self {
-            rows,
-            handle,
-            tasks: RefCell::default(),
-            ready: RefCell::default(),
-            current: Cell::new(NO_TASK),
-            panicked: Cell::new(None),
-            spawned: Cell::new(0),
-            main: Cell::new(None),
-        }
-    }
-
     /// The executor of a loop, created at the first call.
     #[inline]
     pub(super) fn of(handle: &LoopHandle) -> &Rc<Self> {
@@ -79,10 +48,6 @@ impl Executor {
             .as_any()
             .downcast_ref()
             .expect("no other scheduler was installed on this loop")
-    }
-
-    pub(super) fn handle(&self) -> &WeakHandle {
-        &self.handle
     }
 
     /// Adds a future. Its first poll comes like all queued work (L5), never inside this call (N9).
@@ -104,37 +69,6 @@ impl Executor {
             self.push_ready(task.cell().clone());
         }
         task
-    }
-
-    /// Queues a task behind all other work.
-    #[inline(always)] // a spawn and a wake: each does little else
-    fn push_ready(&self, task: TaskPtr) {
-        self.rows.push(Kind::Task);
-        self.ready.borrow_mut().push(task);
-        self.notify_host();
-    }
-
-    /// Queues a task that was woken on this thread, or the main future.
-    #[inline]
-    pub(super) fn wake(&self, task: &TaskPtr) {
-        match task.id() {
-            MAIN_TASK => self.push_main(),
-            _ => self.push_ready(task.clone()),
-        }
-    }
-
-    /// Queues the main future.
-    #[inline(never)]
-    pub(super) fn push_main(&self) {
-        self.rows.push(Kind::Main);
-        self.notify_host();
-    }
-
-    #[inline]
-    fn notify_host(&self) {
-        if self.rows.host_waits() {
-            self.handle.with(LoopHandle::notify_host);
-        }
     }
 
     fn spawn_info(
@@ -160,7 +94,7 @@ impl Executor {
         info: impl FnOnce(SlabKey) -> SpawnInfo,
     ) -> (SlabKey, TypedTask<F::Output>) {
         let mut made = None;
-        let key = self.tasks.borrow_mut().insert_with(|key| {
+        let key = self.table.borrow_mut().insert_with(|key| {
             let task = future.into_task(info(key));
             let cell = task.cell().clone();
             made = Some(task);
@@ -172,7 +106,7 @@ impl Executor {
     /// Drops a task's future where it waits, or, if it is running, when it next yields. `true`
     /// exactly if this call ends the task.
     pub(super) fn cancel(&self, handle: &LoopHandle, key: SlabKey, reason: Option<Reason>) -> bool {
-        let mut tasks = self.tasks.borrow_mut();
+        let mut tasks = self.table.borrow_mut();
         let Some(cell) = tasks.get(key) else {
             return false;
         };
@@ -258,23 +192,10 @@ impl Executor {
         poll()
     }
 
-    /// The poll of this task panics.
-    #[cold]
-    pub(super) fn note_panicked(&self, task: &TaskPtr) {
-        self.panicked.set(Some(task.clone()));
-    }
-
-    /// Records that no task is being polled.
-    #[inline]
-    fn clear_current(&self) {
-        self.current.set(NO_TASK);
-        budget::suspend();
-    }
-
     /// Removes the main task, which has ended or is given up by its caller: `end` is its final
     /// state (T3).
     pub(super) fn release_main(&self, key: SlabKey, end: TaskState) {
-        let cell = self.tasks.borrow_mut().remove(key);
+        let cell = self.table.borrow_mut().remove(key);
         if let Some(cell) = cell {
             cell.state().complete(end);
             // An older main task may still exist.
@@ -284,15 +205,9 @@ impl Executor {
         }
     }
 
-    /// The task that is being polled.
-    pub(super) fn current(&self) -> Option<TaskPtr> {
-        let key = SlabKey::from_bits(self.current.get());
-        self.tasks.borrow().get(key).cloned()
-    }
-
     /// All tasks that have not ended, in the order of creation.
     pub(super) fn all(&self) -> Vec<TaskPtr> {
-        let tasks = self.tasks.borrow();
+        let tasks = self.table.borrow();
         let mut all = Vec::new();
         for key in self.keys() {
             if let Some(cell) = tasks.get(key) {
@@ -304,7 +219,7 @@ impl Executor {
 
     /// The keys of all tasks, in the order of creation.
     fn keys(&self) -> impl Iterator<Item = SlabKey> + use<> {
-        let tasks = self.tasks.borrow();
+        let tasks = self.table.borrow();
         let mut all = Vec::with_capacity(tasks.len());
         for (key, cell) in tasks.iter() {
             all.push((cell.number(), key.to_bits()));
@@ -314,20 +229,9 @@ impl Executor {
     }
 }
 
-/// The error of a task after the destructor of its future has panicked.
-#[cold]
-fn error_after_drop(
-    handle: &LoopHandle,
-    cell: &TaskPtr,
-    payload: Payload,
-    error: Option<JoinError>,
-) -> Option<JoinError> {
-    // A cancelled future whose destructor panicked has not just been cancelled.
-    if matches!(error, Some(JoinError::Cancelled)) {
-        return Some(JoinError::Panicked(payload));
-    }
-    handle.apply_panic_policy(payload, cell.origin());
-    error
+/// Cancels a task by its id, for handles that do not know its type.
+pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) -> bool {
+    Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason)
 }
 
 /// The time in which tasks are polled, one after another. The current task and the budget are set
@@ -351,58 +255,7 @@ impl<'a> PollScope<'a> {
 impl Drop for PollScope<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.executor.current.set(NO_TASK);
-    }
-}
-
-/// One poll of a task: what the cell reports to the executor when the poll begins, when it returns,
-/// and, if the task ends with it, when the future's destructor panics.
-pub(super) struct PollCx<'a> {
-    executor: &'a Executor,
-    handle: &'a LoopHandle,
-    /// The error with which the task ends.
-    error: Option<JoinError>,
-}
-
-impl<'a> PollCx<'a> {
-    /// The poll begins.
-    #[inline]
-    pub(super) fn begin(&self, cell: &TaskPtr) {
-        self.executor.current.set(cell.id());
-        budget::reset(); // F1
-        cell.count_poll();
-    }
-
-    /// The poll was ready, and the task ends here.
-    pub(super) fn returned(&mut self, cell: &TaskPtr) {
-        if cell.state().begin_end() == BeginEnd::Cancelled {
-            self.error = Some(JoinError::Cancelled);
-        }
-        self.remove(cell);
-    }
-
-    /// The poll was pending, but the task was cancelled meanwhile and ends here.
-    #[cold]
-    pub(super) fn cancelled(&mut self, cell: &TaskPtr) {
-        let _ = cell.state().begin_end();
-        self.error = Some(JoinError::Cancelled);
-        self.remove(cell);
-    }
-
-    /// Removes the task from the table, before its future is dropped.
-    #[inline(always)] // at the end of a task that returns, and in a cold function
-    fn remove(&self, cell: &TaskPtr) {
-        self.executor.clear_current();
-        // Not the last reference: the caller of the poll has one.
-        let key = SlabKey::from_bits(cell.id());
-        self.executor.tasks.borrow_mut().remove(key);
-    }
-
-    /// The future of a task that ends panicked while it was dropped.
-    #[cold]
-    pub(super) fn panicked_in_drop(&mut self, cell: &TaskPtr, payload: Payload) {
-        let error = self.error.take();
-        self.error = error_after_drop(self.handle, cell, payload, error);
+        self.executor.end_polls();
     }
 }
 
@@ -411,11 +264,7 @@ impl Scheduler for Rc<Executor> {
         // A nested loop hides the task-locals of the task that turns it.
         let _hidden = current::is_nested().then(HideGuard::all);
         let _polling = PollScope::begin(self);
-        let mut poll_cx = PollCx {
-            executor: self,
-            handle,
-            error: None,
-        };
+        let mut poll_cx = PollCx::new(self, handle);
         let mut row = handle.take_task_row();
         loop {
             let next = self.ready.borrow_mut().pop();
@@ -445,9 +294,7 @@ impl Scheduler for Rc<Executor> {
         self.clear_current();
         let origin = task.origin();
         handle.check_current(|| origin.clone());
-        let key = SlabKey::from_bits(task.id());
-        let removed = self.tasks.borrow_mut().remove(key);
-        drop(removed);
+        self.remove(task.id());
         Executor::end(handle, &task, JoinError::Panicked(payload));
         handle.drop_guarded(task);
         (origin, None)
@@ -455,7 +302,7 @@ impl Scheduler for Rc<Executor> {
 
     fn queue(&self, task_id: u64) {
         let task = self
-            .tasks
+            .table
             .borrow()
             .get(SlabKey::from_bits(task_id))
             .cloned();
@@ -495,7 +342,7 @@ impl Scheduler for Rc<Executor> {
     }
 
     fn task_count(&self) -> usize {
-        self.tasks.borrow().len()
+        self.table.borrow().len()
     }
 
     fn close(&self, handle: &LoopHandle) -> Vec<String> {
@@ -508,7 +355,7 @@ impl Scheduler for Rc<Executor> {
         // In the order of creation. A destructor may end other tasks, which are then not found; it
         // cannot spawn: on a closed loop a new task ends at once.
         for key in self.keys() {
-            let cell = self.tasks.borrow_mut().remove(key);
+            let cell = self.table.borrow_mut().remove(key);
             if let Some(cell) = cell {
                 Executor::end(handle, &cell, JoinError::Cancelled);
             }

@@ -9,26 +9,13 @@
 
 use super::budget;
 use super::done::DoneCallbackKey;
-use super::future_cell::{FutureState, Status};
+use super::future_cell::{FutureError, FutureState, Status};
 use super::waiters::WaiterKey;
 use crate::event_loop::WeakHandle;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-/// The reason why a future gave no value.
-#[doc(alias = "CancelledError")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[non_exhaustive]
-pub enum FutureError {
-    /// The future was cancelled.
-    #[error("the future was cancelled")]
-    Cancelled,
-    /// The promise was dropped before it settled the future.
-    #[error("the promise was dropped without a value")]
-    PromiseDropped,
-}
 
 /// The error for a future that is settled already, with the value that came too late.
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -193,7 +180,7 @@ impl<T: 'static> Future<T> {
     /// already. Callbacks run in the order in which they were added.
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> DoneCallbackKey {
-        let key = self.cell.done.add(callback);
+        let key = self.cell.done.add(move |cell| callback(&Self::of(cell)));
         if self.done() {
             self.cell.schedule();
         }

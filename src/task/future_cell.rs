@@ -7,7 +7,6 @@
 //! In the notes: N17. Rule: T4.
 
 use super::done::DoneList;
-use super::future::{Future, FutureError};
 use super::waiters::WakerList;
 use crate::event_loop::panics::catch;
 use crate::event_loop::user_code::run_bounded;
@@ -15,6 +14,19 @@ use crate::event_loop::{Origin, WeakHandle};
 use std::cell::RefCell;
 use std::mem::needs_drop;
 use std::rc::Rc;
+
+/// The reason why a future gave no value.
+#[doc(alias = "CancelledError")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum FutureError {
+    /// The future was cancelled.
+    #[error("the future was cancelled")]
+    Cancelled,
+    /// The promise was dropped before it settled the future.
+    #[error("the promise was dropped without a value")]
+    PromiseDropped,
+}
 
 pub(super) enum Status<T> {
     Pending,
@@ -28,7 +40,7 @@ pub(super) enum Status<T> {
 pub(super) struct FutureState<T: 'static> {
     pub(super) status: RefCell<Status<T>>,
     pub(super) waiters: WakerList,
-    pub(super) done: DoneList<Future<T>>,
+    pub(super) done: DoneList<Rc<Self>>,
     /// The loop that runs the done-callbacks by `call_soon`.
     pub(super) handle: WeakHandle,
 }
@@ -64,10 +76,9 @@ impl<T: 'static> FutureState<T> {
     }
 
     pub(super) fn schedule(self: &Rc<Self>) {
-        let future = || Future::of(Rc::clone(self));
         let scheduled = self
             .handle
-            .with(|handle| self.done.schedule(handle, future));
+            .with(|handle| self.done.schedule(handle, || Rc::clone(self)));
         if scheduled.is_none() {
             self.done.drop_all();
         }

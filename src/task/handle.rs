@@ -8,13 +8,12 @@
 //! In the notes: N13, N15, N16.
 
 use super::budget;
-use super::cell::{Detach, NewTask, TaskPtr, TypedTask};
+use super::cell::{Detach, NewTask, TaskPtr, TaskState, TypedTask};
 use super::current::{CoroutineInfo, TaskRef, assert_own_loop};
-use super::done_task::drop_unclaimed_on;
 use super::executor::Executor;
-use super::join::{JoinError, Reason, TaskState};
+use super::join::drop_unclaimed_on;
+use super::join_error::JoinError;
 use super::wait_queue::drop_waker;
-use crate::base::slab::SlabKey;
 use crate::event_loop::{LoopHandle, WeakHandle, current};
 use std::borrow::Cow;
 use std::fmt;
@@ -302,9 +301,4 @@ impl<T: 'static> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task_ref().fmt(f)
     }
-}
-
-/// Cancels a task by its id, for handles that do not know its type.
-pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) -> bool {
-    Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason)
 }

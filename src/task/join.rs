@@ -8,103 +8,11 @@
 //! In the notes: "a Task is a Future and more" (N15, N16). Rules: T3, T4.
 
 use super::cell::TaskPtr;
-use super::current::TaskRef;
 use super::done::DoneCallbackKey;
+use super::join_error::JoinError;
+use super::unclaimed_panic::UnclaimedPanic;
+use crate::event_loop::LoopHandle;
 use crate::event_loop::panics::drop_quietly;
-use crate::event_loop::{LoopHandle, Payload, stderr};
-use std::borrow::Cow;
-use std::fmt;
-
-/// The reason given to the call that cancelled a task.
-pub(crate) type Reason = Cow<'static, str>;
-
-/// Why a task gave no value.
-#[doc(alias = "CancelledError")]
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// The task was cancelled: its future was dropped at the point where it waited.
-    #[error("the task was cancelled")]
-    Cancelled,
-    /// The task was cancelled with this reason: see
-    /// [`Task::cancel_with`](crate::Task::cancel_with).
-    #[error("the task was cancelled: {0}")]
-    CancelledFor(Cow<'static, str>),
-    /// The task panicked with this payload.
-    #[error("the task panicked: {}", stderr::message(.0))]
-    Panicked(Payload),
-}
-
-impl JoinError {
-    /// Whether the task was cancelled, with a reason or without.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Cancelled | Self::CancelledFor(_))
-    }
-
-    /// The reason for the cancellation, if one was given.
-    #[must_use]
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::CancelledFor(reason) => Some(reason),
-            Self::Cancelled | Self::Panicked(_) => None,
-        }
-    }
-
-    pub(super) fn into_reason(self) -> Option<Reason> {
-        match self {
-            Self::CancelledFor(reason) => Some(reason),
-            Self::Cancelled | Self::Panicked(_) => None,
-        }
-    }
-
-    /// Whether the task panicked.
-    #[must_use]
-    pub fn is_panic(&self) -> bool {
-        matches!(self, Self::Panicked(_))
-    }
-}
-
-impl fmt::Debug for JoinError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cancelled => f.write_str("Cancelled"),
-            Self::CancelledFor(reason) => write!(f, "CancelledFor({reason:?})"),
-            Self::Panicked(payload) => write!(f, "Panicked({:?})", stderr::message(payload)),
-        }
-    }
-}
-
-/// The state of a task ([T3]: a task ends in exactly one of the last three).
-///
-/// [T3]: crate::book::invariants#t3
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TaskState {
-    /// Spawned, not polled yet.
-    Created,
-    /// Pending, until it is woken.
-    Suspended,
-    /// Being polled.
-    Running,
-    /// Returned a value.
-    Done,
-    /// Cancelled.
-    Cancelled,
-    /// Panicked.
-    Panicked,
-}
-
-impl TaskState {
-    /// Whether the task has ended: it returned, was cancelled, or panicked.
-    #[must_use]
-    pub fn is_ended(self) -> bool {
-        matches!(self, Self::Done | Self::Cancelled | Self::Panicked)
-    }
-}
-
-/// Receives a task's result as soon as there is one.
-pub(super) type ResultSink = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
 
 /// Notifies the waiter of a task's handle of the end, and what few tasks have: a result sink,
 /// done-callbacks, other waiters.
@@ -124,7 +32,7 @@ fn notify_all_done(handle: &LoopHandle, cell: &TaskPtr) {
     // Queued before a waiter is woken: the waiter may take the result, and the callbacks are to see
     // it.
     if let Some(done) = cell.done() {
-        done.schedule(handle, || TaskRef::new(cell.clone()));
+        done.schedule(handle, || cell.clone());
     }
     wake_waiter(handle, cell);
     if let Some(waiters) = cell.waiters() {
@@ -157,6 +65,25 @@ pub(super) fn drop_unclaimed(handle: &LoopHandle, cell: &TaskPtr) {
     }
 }
 
+/// [`drop_unclaimed`], also where the loop is gone: then no other handle can have the result
+/// either.
+pub(super) fn drop_unclaimed_on(cell: &TaskPtr) {
+    let home = cell.home();
+    if home.with(|handle| drop_unclaimed(handle, cell)).is_some() {
+        return;
+    }
+    match cell.take_result() {
+        Some(Err(JoinError::Panicked(payload))) => {
+            let unclaimed = UnclaimedPanic::of_task(cell, payload);
+            if cell.state().is_seen() {
+                drop_quietly(unclaimed.take());
+            }
+        }
+        Some(Ok(())) => cell.drop_output(),
+        _ => {}
+    }
+}
+
 /// Drops what a task has returned.
 pub(super) struct OutputGuard(pub(super) TaskPtr);
 
@@ -170,17 +97,15 @@ impl Drop for OutputGuard {
 #[track_caller]
 pub(super) fn add_done_callback(
     cell: &TaskPtr,
-    callback: impl FnOnce(&TaskRef) + 'static,
+    callback: impl FnOnce(TaskPtr) + 'static,
 ) -> DoneCallbackKey {
     let done = cell.done_or_new();
     let key = done.add(callback);
     if cell.task_state().is_ended() {
-        let ended = || TaskRef::new(cell.clone());
-        if cell
+        let scheduled = cell
             .home()
-            .with(|handle| done.schedule(handle, ended))
-            .is_none()
-        {
+            .with(|handle| done.schedule(handle, || cell.clone()));
+        if scheduled.is_none() {
             done.drop_all();
         }
     }

@@ -7,9 +7,9 @@
 //!
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
-use super::cell::TypedTask;
+use super::cell::{TaskState, TypedTask};
 use super::executor::Executor;
-use super::join::{TaskState, notify_done};
+use super::join::notify_done;
 use crate::base::slab::SlabKey;
 use crate::event_loop::LoopHandle;
 use std::cell::Cell;

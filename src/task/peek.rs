@@ -6,10 +6,10 @@
 //! In asyncio this is `lambda f: f.result()`, which may be called any number of times.
 
 use super::cell::TypedTask;
-use super::future::{Future, FutureError};
-use super::future_cell::{FutureState, Status};
+use super::future::Future;
+use super::future_cell::{FutureError, FutureState, Status};
 use super::handle::Task;
-use super::join::JoinError;
+use super::join_error::JoinError;
 
 /// A slot from which a result can be taken and to which it can be put back.
 pub(super) trait ResultSlot<R> {

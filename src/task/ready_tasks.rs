@@ -6,25 +6,32 @@
 //!
 //! In asyncio this is the part of `_ready` that are steps of tasks. Rules: L5, T1.
 
-use super::cell::TaskPtr;
 use crate::base::shrink;
 
-#[derive(Default)]
-pub(super) struct ReadyTasks {
+pub(super) struct ReadyTasks<T> {
     /// The next ones, the first of them last.
-    front: Vec<TaskPtr>,
+    front: Vec<T>,
     /// The ones behind these, in order.
-    back: Vec<TaskPtr>,
+    back: Vec<T>,
 }
 
-impl ReadyTasks {
+impl<T> Default for ReadyTasks<T> {
+    fn default() -> Self {
+        Self {
+            front: Vec::new(),
+            back: Vec::new(),
+        }
+    }
+}
+
+impl<T> ReadyTasks<T> {
     #[inline]
-    pub(super) fn push(&mut self, task: TaskPtr) {
+    pub(super) fn push(&mut self, task: T) {
         self.back.push(task);
     }
 
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<TaskPtr> {
+    pub(super) fn pop(&mut self) -> Option<T> {
         match self.front.pop() {
             Some(task) => Some(task),
             None => self.pop_back(),
@@ -32,7 +39,7 @@ impl ReadyTasks {
     }
 
     #[inline(never)]
-    fn pop_back(&mut self) -> Option<TaskPtr> {
+    fn pop_back(&mut self) -> Option<T> {
         if self.back.len() > 1 {
             std::mem::swap(&mut self.front, &mut self.back);
             self.front.reverse();
@@ -41,12 +48,12 @@ impl ReadyTasks {
         self.back.pop()
     }
 
-    pub(super) fn first(&self) -> Option<&TaskPtr> {
+    pub(super) fn first(&self) -> Option<&T> {
         self.front.last().or_else(|| self.back.first())
     }
 
     /// All of them, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &TaskPtr> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.front.iter().rev().chain(&self.back)
     }
 

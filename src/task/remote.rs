@@ -6,16 +6,14 @@
 //! In asyncio this is `run_coroutine_threadsafe`.
 
 use super::cell::{NewTask, TypedTask};
-use super::current::{TaskRef, current_task};
-use super::executor::Executor;
+use super::executor;
 use super::handle::Task;
-use super::join::{JoinError, Reason};
+use super::join_error::JoinError;
 use super::remote_shared::{Ended, Failed, RemoteState, ended};
 use super::remote_task::RemoteTask;
 use super::unclaimed_panic::UnclaimedPanic;
-use crate::base::slab::SlabKey;
 use crate::event_loop::panics::catch;
-use crate::event_loop::{Inbox, LoopClosed, LoopHandle, RemoteHandle, current};
+use crate::event_loop::{LoopClosed, LoopHandle, RemoteHandle};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -93,7 +91,7 @@ impl<T: Send + 'static> SettleOnDrop<T> {
                 let task_id = task.forward(move |handle, result| self.settle(handle, result));
                 if let Some(error) = shared.runs(task_id) {
                     // The task was cancelled while `make` ran.
-                    cancel(handle, task_id, error.into_reason());
+                    executor::cancel(handle, task_id, error.into_reason());
                 }
             }
         }
@@ -126,20 +124,4 @@ impl<T: 'static> Task<T> {
         }));
         self.cell().id()
     }
-}
-
-/// R097: panics if the task with this id is the current one, which would wait for itself for ever.
-/// The check is made only on the thread of this inbox.
-#[track_caller]
-pub(super) fn assert_not_current(home: &Arc<Inbox>, task_id: u64) {
-    // Another loop of this thread may have a task with the same id.
-    if current::is_own_thread(home) {
-        let task = current_task().filter(|task| task.id() == task_id);
-        task.inspect(TaskRef::assert_not_current);
-    }
-}
-
-/// Cancels the task of this loop with this id.
-pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) {
-    Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason);
 }

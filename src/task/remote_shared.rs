@@ -7,7 +7,7 @@
 //! In asyncio this is inside `concurrent.futures.Future`. Rule: G6.
 
 use super::cell::Header;
-use super::join::JoinError;
+use super::join_error::JoinError;
 use super::unclaimed_panic::UnclaimedPanic;
 use crate::event_loop::{CrossLoopWait, Inbox};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -7,12 +7,13 @@
 //! the notes, the way back from other threads (N3, N5). Rule: G6.
 
 use super::budget;
-use super::join::{JoinError, Reason};
-use super::remote::{assert_not_current, cancel};
+use super::current::{TaskRef, current_task};
+use super::executor;
+use super::join_error::{JoinError, Reason};
 use super::remote_shared::{Failed, Inner, RemoteState, State};
 use super::wait_queue::drop_waker;
 use crate::event_loop::user_code::run_bounded;
-use crate::event_loop::{CrossLoopWait, current};
+use crate::event_loop::{CrossLoopWait, Inbox, LoopHandle, current};
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
@@ -198,9 +199,10 @@ impl<T: Send + 'static> RemoteTask<T> {
             State::Runs(task_id) => {
                 let task_id = *task_id;
                 drop(inner);
-                self.shared
-                    .home
-                    .send_call(move |handle| cancel(handle, task_id, reason), site);
+                let cancel = move |handle: &LoopHandle| {
+                    executor::cancel(handle, task_id, reason);
+                };
+                self.shared.home.send_call(cancel, site);
             }
         }
     }
@@ -246,6 +248,17 @@ impl<T: Send + 'static> RemoteTask<T> {
             Ok(None) => Poll::Pending,
             Err(()) => panic!("the result of this task was taken before"),
         }
+    }
+}
+
+/// R097: panics if the task with this id is the current one, which would wait for itself for ever.
+/// The check is made only on the thread of this inbox.
+#[track_caller]
+fn assert_not_current(home: &Arc<Inbox>, task_id: u64) {
+    // Another loop of this thread may have a task with the same id.
+    if current::is_own_thread(home) {
+        let task = current_task().filter(|task| task.id() == task_id);
+        task.inspect(TaskRef::assert_not_current);
     }
 }
 

@@ -7,8 +7,8 @@
 //! In the notes: N17; in asyncio every future is like this, since Python shares objects.
 
 use super::budget;
-use super::future::{Future, FutureError};
-use super::future_cell::FutureState;
+use super::future::Future;
+use super::future_cell::{FutureError, FutureState};
 use super::waiters::WaiterKey;
 use std::fmt;
 use std::pin::Pin;

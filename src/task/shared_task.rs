@@ -9,10 +9,11 @@
 //! In asyncio: `await task` in several coroutines. In the notes: N15. Rule: T4.
 
 use super::budget;
+use super::cell::TaskState;
 use super::current::TaskRef;
 use super::done_task::DoneTask;
 use super::handle::Task;
-use super::join::{JoinError, TaskState};
+use super::join_error::JoinError;
 use super::wait_done::WaitDone;
 use crate::event_loop::stderr;
 use crate::event_loop::user_code::drop_bounded;

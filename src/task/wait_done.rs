@@ -7,8 +7,8 @@
 //! In asyncio: `wait` with one task. In the notes: N16.
 
 use super::budget;
+use super::cell::TaskState;
 use super::current::TaskRef;
-use super::join::TaskState;
 use super::waiters::WaiterKey;
 use std::fmt;
 use std::pin::Pin;

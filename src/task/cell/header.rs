@@ -2,44 +2,24 @@
 //!
 //! Most of it is for the loop's thread, in plain cells; the fields that wakers touch are a separate
 //! part (`waker.rs`). A million tasks have a million headers, so the fields that few tasks ever use
-//! — a name, a reason, callbacks — are in a box that is allocated when it is first needed.
+//! are in a box (`rare_fields.rs`).
 //!
 //! In the notes: the queries of a Task (N16). Rules: T3, T4.
 
-use super::state::State;
-use super::views::Views;
+use super::rare_fields::{RareFields, ResultSink};
+use super::state::{State, TaskState};
 use super::waker::WakeState;
-use super::{TaskWaker, Vtable};
-use crate::event_loop::{Inbox, Origin, Payload, WeakHandle};
-use crate::task::current::TaskRef;
+use super::{Executor, TaskPtr, TaskWaker, Vtable};
+use crate::event_loop::{Inbox, Origin, WeakHandle};
 use crate::task::done::DoneList;
-use crate::task::executor::Executor;
-use crate::task::join::{JoinError, Reason, ResultSink, TaskState};
+use crate::task::join_error::{JoinError, Reason};
 use crate::task::waiters::WakerList;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-
-/// The fields that few tasks use.
-#[derive(Default)]
-struct RareFields {
-    name: RefCell<Option<Rc<str>>>,
-    /// The waker to wake at the end, if it is not that of a task.
-    foreign_waiter: Cell<Option<Waker>>,
-    /// The reason for the cancellation, if one was given.
-    reason: RefCell<Option<Reason>>,
-    /// The panic payload, until it is taken.
-    payload: Cell<Option<Payload>>,
-    /// Receives the result as soon as there is one: see `remote.rs`.
-    result_sink: Cell<Option<ResultSink>>,
-    done: DoneList<TaskRef>,
-    /// The waiters without a `Task`: any number of them.
-    waiters: WakerList,
-    /// Done-callbacks that may still inspect the result.
-    views: Views,
-}
 
 /// The part for the loop's thread.
 pub(super) struct LocalPart {
@@ -167,9 +147,8 @@ impl Header {
 
     #[inline]
     pub(in crate::task) fn count_poll(&self) {
-        self.local_part
-            .polls
-            .set(self.local_part.polls.get().saturating_add(1));
+        let polls = &self.local_part.polls;
+        polls.set(polls.get().saturating_add(1));
     }
 
     pub(in crate::task) fn polls(&self) -> u64 {
@@ -215,11 +194,11 @@ impl Header {
     }
 
     /// The done-callbacks, if there ever were any.
-    pub(in crate::task) fn done(&self) -> Option<&DoneList<TaskRef>> {
+    pub(in crate::task) fn done(&self) -> Option<&DoneList<TaskPtr>> {
         Some(&self.local_part.rare.get()?.done)
     }
 
-    pub(in crate::task) fn done_or_new(&self) -> &DoneList<TaskRef> {
+    pub(in crate::task) fn done_or_new(&self) -> &DoneList<TaskPtr> {
         &self.rare().done
     }
 
@@ -232,12 +211,32 @@ impl Header {
         &self.rare().waiters
     }
 
-    pub(super) fn views(&self) -> Option<&Views> {
-        Some(&self.local_part.rare.get()?.views)
+    /// Adds a done-callback that may inspect the result.
+    pub(in crate::task) fn add_view(&self) {
+        self.rare().views.add();
+        self.state().set_viewed(true);
     }
 
-    pub(super) fn views_or_new(&self) -> &Views {
-        &self.rare().views
+    /// Removes a view; `true` if it was the last one.
+    pub(in crate::task) fn drop_view(&self) -> bool {
+        let is_last = self.rare().views.remove();
+        self.state().set_viewed(!is_last);
+        is_last
+    }
+
+    /// Stores the result that a `SharedTask` has taken: the views keep seeing it.
+    pub(in crate::task) fn share_result<R: 'static>(&self, result: &Rc<R>) {
+        if self.state().is_viewed() {
+            self.rare().views.share(Rc::<R>::clone(result));
+        }
+    }
+
+    pub(in crate::task) fn shared_result<R: 'static>(&self) -> Option<Rc<R>> {
+        self.local_part.rare.get()?.views.shared()?.downcast().ok()
+    }
+
+    pub(in crate::task) fn take_shared_result(&self) -> Option<Rc<dyn Any>> {
+        self.local_part.rare.get()?.views.take_shared()
     }
 
     /// Stores the waker to wake at the end. The replaced one is dropped here: not under a borrow

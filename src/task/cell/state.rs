@@ -22,9 +22,36 @@
 //! In the notes: `done()`, `cancelled()` (N16). Rules: T1 to T4.
 
 use crate::base::sync::AtomicBool;
-use crate::task::join::TaskState;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+/// The state of a task ([T3]: a task ends in exactly one of the last three).
+///
+/// [T3]: crate::book::invariants#t3
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TaskState {
+    /// Spawned, not polled yet.
+    Created,
+    /// Pending, until it is woken.
+    Suspended,
+    /// Being polled.
+    Running,
+    /// Returned a value.
+    Done,
+    /// Cancelled.
+    Cancelled,
+    /// Panicked.
+    Panicked,
+}
+
+impl TaskState {
+    /// Whether the task has ended: it returned, was cancelled, or panicked.
+    #[must_use]
+    pub fn is_ended(self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled | Self::Panicked)
+    }
+}
 
 /// The contents of the cell's body.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +117,7 @@ pub(super) enum Park {
 /// The outcome of a task whose future has returned.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::task) enum BeginEnd {
+pub(super) enum BeginEnd {
     /// It is done.
     Returned,
     /// It was cancelled before its future returned.
@@ -221,7 +248,7 @@ impl State {
 
     /// T3: the last poll is over. The future is still to be dropped.
     #[inline]
-    pub(in crate::task) fn begin_end(&self) -> BeginEnd {
+    pub(super) fn begin_end(&self) -> BeginEnd {
         self.replace(PHASE, TaskState::Suspended as u16 | ENDING);
         match self.has(CANCELLED) {
             false => BeginEnd::Returned,

@@ -8,7 +8,6 @@
 //!
 //! In asyncio a done-callback reads the task, which keeps its result. Rule: T4.
 
-use super::Header;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,39 +19,26 @@ pub(super) struct Views {
     shared: RefCell<Option<Rc<dyn Any>>>,
 }
 
-impl Header {
-    /// Adds a done-callback that may inspect the result.
-    pub(in crate::task) fn add_view(&self) {
-        let count = &self.views_or_new().count;
-        count.set(count.get() + 1);
-        self.state().set_viewed(true);
+impl Views {
+    pub(super) fn add(&self) {
+        self.count.set(self.count.get() + 1);
     }
 
-    /// Removes a view; `true` if it was the last one.
-    pub(in crate::task) fn drop_view(&self) -> bool {
-        let count = &self.views_or_new().count;
-        count.set(count.get() - 1);
-        let is_last = count.get() == 0;
-        if is_last {
-            self.state().set_viewed(false);
-        }
-        is_last
+    /// Removes one; `true` if it was the last one.
+    pub(super) fn remove(&self) -> bool {
+        self.count.set(self.count.get() - 1);
+        self.count.get() == 0
     }
 
-    /// Stores the result that a `SharedTask` has taken: the views keep seeing it.
-    pub(in crate::task) fn share_result<R: 'static>(&self, result: &Rc<R>) {
-        if self.state().is_viewed() {
-            let result: Rc<dyn Any> = Rc::<R>::clone(result);
-            self.views_or_new().shared.replace(Some(result));
-        }
+    pub(super) fn share(&self, result: Rc<dyn Any>) {
+        self.shared.replace(Some(result));
     }
 
-    pub(in crate::task) fn shared_result<R: 'static>(&self) -> Option<Rc<R>> {
-        let shared = self.views()?.shared.borrow().clone();
-        shared?.downcast().ok()
+    pub(super) fn shared(&self) -> Option<Rc<dyn Any>> {
+        self.shared.borrow().clone()
     }
 
-    pub(in crate::task) fn take_shared_result(&self) -> Option<Rc<dyn Any>> {
-        self.views()?.shared.take()
+    pub(super) fn take_shared(&self) -> Option<Rc<dyn Any>> {
+        self.shared.take()
     }
 }
