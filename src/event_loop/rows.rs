@@ -139,6 +139,12 @@ impl Rows {
         Some(row.kind)
     }
 
+    /// Whether nothing is left of this batch.
+    #[inline]
+    pub(super) fn is_batch_over(&self) -> bool {
+        self.row.get().len == 0 && self.batch_rows.get() == 0
+    }
+
     #[inline(never)]
     fn next_row(&self) -> Option<Row> {
         let left = self.batch_rows.get().checked_sub(1)?;
@@ -207,7 +213,7 @@ pub(crate) struct TaskRow<'a> {
 impl TaskRow<'_> {
     /// Takes the next place; `false` if there is none.
     #[inline]
-    pub(crate) fn next(&mut self) -> bool {
+    pub(super) fn next(&mut self) -> bool {
         // Not `self.left -= u32::from(has_next)`: optimized, compilers before the fix of
         // rust-lang/rust#158206 drop the comparison, and with it the subtraction.
         match self.left {

@@ -184,7 +184,7 @@ impl LoopHandle {
 
     /// Returns the number of closures and tasks in the batch.
     #[inline]
-    fn begin_batch(&self) -> usize {
+    pub(super) fn begin_batch(&self) -> usize {
         let ready = self.ready.begin_batch(|order| {
             if let Some(scheduler) = self.scheduler.get() {
                 scheduler.reorder(order);
@@ -193,22 +193,6 @@ impl LoopHandle {
         self.calls_left
             .set(self.calls_left.get().saturating_sub(ready));
         ready
-    }
-
-    /// Begins the next round here, if nothing can be in it but the work that is ready: no timer, no
-    /// message, nothing to report or to trace. Then the other steps of a round do nothing.
-    #[inline]
-    fn begin_plain_round(&self) -> bool {
-        let is_plain = self.may_skip_poll()
-            && !self.notified.get()
-            && !self.is_observed()
-            && self.times.timers.borrow().is_empty();
-        if is_plain {
-            self.times.begin_round_without_timers();
-            self.stats.turns.set(self.stats.turns.get() + 1);
-            self.begin_batch();
-        }
-        is_plain
     }
 
     fn run_batch(&self, main: &mut dyn FnMut(), running: &mut Current) {
@@ -273,7 +257,7 @@ impl LoopHandle {
 
     /// Whether the next turn must not sleep even if no closure and no task is ready.
     #[inline]
-    fn is_pressed(&self) -> bool {
+    pub(super) fn is_pressed(&self) -> bool {
         self.notified.get() || self.reports.has_panic()
     }
 

@@ -278,7 +278,7 @@ impl Scheduler for Rc<Executor> {
                     Executor::finish(handle, &task, poll_cx.error.take());
                 }
             }
-            if !row.next() {
+            if !handle.next_in_row(&mut row) {
                 return;
             }
         }

@@ -1,11 +1,11 @@
 //! Fairness: work that is always ready delays a timer by a turn or two, and not without a limit.
 //!
-//! Invariants: F1, L9, T6.
+//! Invariants: F1, L5, L9, T6.
 
 use readily::task::{BUDGET, consume_budget, create_future};
 use readily::{
-    CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Task, gather, sleep, spawn,
-    wait_for, yield_now,
+    CancellationToken, Closures, Elapsed, Event, Interest, Lock, Queue, Runner, Task, gather,
+    sleep, spawn, wait_for, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::{Cell, RefCell};
@@ -100,6 +100,52 @@ fn a_descriptor_is_looked_at_within_61_polls_of_tasks_that_wake_each_other() {
     let (turns, looks) = (after.turns - before.turns, after.polls - before.polls);
     assert!(looks < turns / 10, "{looks} looks in {turns} turns");
     assert_eq!(tasks.map(|task| task.cancel()), [true; 2]);
+}
+
+/// L5, L9: where only tasks are ready, round follows round without a return to the loop; not in debug
+/// mode, nor on a kernel in memory.
+#[test]
+fn rounds_of_a_row_of_tasks_keep_their_order_and_poll_the_kernel_after_61() {
+    let mut runner = Runner::new().unwrap();
+    runner.event_loop().set_debug(false);
+    let handle = runner.event_loop().weak_handle();
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let note = {
+        let log = Rc::clone(&log);
+        move |name| {
+            let turns = handle.with(|handle| handle.stats().turns).unwrap();
+            log.borrow_mut().push((name, turns));
+        }
+    };
+    let noting = |name: &'static str| {
+        let note = note.clone();
+        async move {
+            for _ in 0..500 {
+                note(name);
+                yield_now().await;
+            }
+        }
+    };
+    let before = runner.event_loop().stats();
+    let first = runner.spawn(noting("first"));
+    let between = note.clone();
+    runner.event_loop().call_soon(move |_| between("closure"));
+    let second = runner.spawn(noting("second"));
+    let tasks = async { (first.await, second.await) };
+    assert!(matches!(runner.run(tasks).unwrap(), (Ok(()), Ok(()))));
+    let after = runner.event_loop().stats();
+    let log = log.take();
+    let turn = log[0].1;
+    let begin = [("first", turn), ("closure", turn), ("second", turn)];
+    assert_eq!(log[..3], begin);
+    for (round, both) in (turn + 1..).zip(log[3..].chunks(2)) {
+        assert_eq!(both, [("first", round), ("second", round)]);
+    }
+    let (turns, polls) = (after.turns - before.turns, after.polls - before.polls);
+    assert!(
+        (1000 / 61..turns / 10).contains(&polls),
+        "{polls} of {turns}"
+    );
 }
 
 /// F1: as many operations as a poll has, and once more for the turn that it was in.
