@@ -11,10 +11,10 @@ use super::wait_until::WaitUntil;
 use crate::task::budget;
 use crate::task::wait_queue::{WakeBatch, drop_waker};
 use crate::task::waiters::WakerList;
+use readily_sys::pair::{Half, pair};
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 struct Shared<T> {
@@ -78,22 +78,19 @@ impl<T> Shared<T> {
 /// # Ok::<(), readily::Error>(())
 /// ```
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Rc::new(Shared {
+    let (sender, receiver) = pair(Shared {
         value: Cell::new(None),
         sent: Cell::new(false),
         closed: Cell::new(false),
         receiver: Cell::new(None),
         senders: OnceCell::new(),
     });
-    let sender = Sender {
-        shared: Rc::clone(&shared),
-    };
-    (sender, Receiver { shared })
+    (Sender { shared: sender }, Receiver { shared: receiver })
 }
 
 /// The side that sends. One that is dropped without sending says so to the other.
 pub struct Sender<T> {
-    shared: Rc<Shared<T>>,
+    shared: Half<Shared<T>>,
 }
 
 impl<T> Sender<T> {
@@ -158,7 +155,7 @@ impl<T> fmt::Debug for Sender<T> {
 /// value that was sent and not taken; one that comes later goes back to its sender.
 #[must_use = "a receiver does nothing unless it is awaited or asked"]
 pub struct Receiver<T> {
-    shared: Rc<Shared<T>>,
+    shared: Half<Shared<T>>,
 }
 
 impl<T> Receiver<T> {

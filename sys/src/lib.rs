@@ -102,6 +102,7 @@ pub use unix::pipe::Notifier as PipeNotifier;
 pub mod block_cache;
 pub mod inline_fn;
 pub mod kq_abi;
+pub mod pair;
 pub mod sorted;
 pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
