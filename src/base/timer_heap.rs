@@ -137,6 +137,13 @@ impl<T> Timers<T> {
         self.cancel_with(key, |payload| payload)
     }
 
+    /// [`Timers::cancel`] that moves the payload once only, into `place`, which is empty.
+    #[inline(always)]
+    pub fn cancel_into(&mut self, key: TimerKey, place: &mut Option<T>) {
+        debug_assert!(place.is_none(), "the payload in it would not be dropped");
+        self.cancel_with(key, |payload| std::mem::forget(place.replace(payload)));
+    }
+
     /// [`Timers::cancel`] that returns what `take` makes of the payload. It must not be user code.
     #[inline(always)]
     pub fn cancel_with<R>(&mut self, key: TimerKey, take: impl FnOnce(T) -> R) -> Option<R> {

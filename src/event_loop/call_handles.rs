@@ -84,21 +84,20 @@ impl TimerHandle {
         let Some(handle) = self.handle.upgrade() else {
             return false;
         };
+        let mut cancelled = None;
         let mut timers = handle.times.timers.borrow_mut();
-        // Asked before: an action without a destructor is not even moved out of its slot.
-        let cancelled = if timers
-            .get_mut(self.key)
-            .is_some_and(|action| action.needs_drop())
-        {
-            drop(timers);
-            cancel_guarded(&handle, self.key)
-        } else {
-            timers.cancel_with(self.key, std::mem::forget).is_some()
+        timers.cancel_into(self.key, &mut cancelled);
+        drop(timers);
+        let Some(action) = &cancelled else {
+            return false;
         };
-        if cancelled {
-            self.cancelled.set(true);
+        self.cancelled.set(true);
+        // After the borrow: it may be user code (L8).
+        match action.needs_drop() {
+            true => handle.drop_guarded_in_place(&mut cancelled),
+            false => std::mem::forget(cancelled),
         }
-        cancelled
+        true
     }
 
     /// Whether this handle has cancelled it.
@@ -121,15 +120,6 @@ impl fmt::Debug for TimerHandle {
             .field("when", &self.when())
             .finish_non_exhaustive()
     }
-}
-
-/// Cancels a timer whose action runs user code when it is dropped: after the borrow (L8).
-#[inline(never)]
-fn cancel_guarded(handle: &LoopHandle, key: TimerKey) -> bool {
-    let cancelled = handle.times.timers.borrow_mut().cancel(key);
-    let is_cancelled = cancelled.is_some();
-    handle.drop_guarded(cancelled);
-    is_cancelled
 }
 
 /// A timer that wakes a waker. Dropping it cancels it.

@@ -129,7 +129,7 @@ impl LoopHandle {
         // descriptor in one closure, so that the descriptor is not closed before callbacks whose drop
         // is queued.
         self.run_bounded(move |handle| {
-            handle.drop_now(callbacks);
+            handle.drop_now(&mut Some(callbacks));
             if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
                 // R131: while it is open. The owner of a shared descriptor is user code.
                 handle.guard(|| hold.release(fd.as_fd()));

@@ -1,7 +1,7 @@
-//! The current loop of a thread: three of the crate's nine thread-locals.
+//! The current loop of a thread: two of the crate's seven thread-locals.
 //!
-//! `spawn`, `sleep` and wakers find their loop through `CURRENT` and `STACK`, so a wake on the
-//! loop's own thread costs one comparison and a push. `TURNING` counts the loops that are turning:
+//! `spawn`, `sleep` and wakers find their loop through `HERE` and `STACK`, so a wake on the
+//! loop's own thread costs one comparison and a push. `HERE` also counts the loops that are turning:
 //! a turn that may sleep, inside a callback of another loop, would block that loop (N5). A turn
 //! that does not sleep is allowed, so that two libraries can each embed a loop.
 //!
@@ -14,19 +14,12 @@
 
 use super::error::Error;
 use super::loop_handle::{Inbox, LoopHandle};
+use super::loop_stack::LoopStack;
 use super::origin::Origin;
 use super::report::Unhandled;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-
-/// The loops that were entered, each under a number of its own: later ones have larger ones.
-struct LoopStack {
-    /// The last one, which is current. Apart from the list, because only a loop that is entered
-    /// inside another one needs the list.
-    current: Option<(u64, Rc<LoopHandle>)>,
-    below: Vec<(u64, Rc<LoopHandle>)>,
-    next: u64,
-}
+use std::mem::ManuallyDrop;
+use std::rc::{Rc, Weak};
 
 /// The address and the id of a loop.
 #[derive(Clone, Copy)]
@@ -40,20 +33,44 @@ impl Current {
         handle: std::ptr::null(),
         loop_id: u64::MAX,
     };
+
+    fn of(handle: &LoopHandle) -> Self {
+        Self {
+            handle,
+            loop_id: handle.loop_id,
+        }
+    }
+}
+
+/// What a thread knows of its loops, apart from the stack of them: no borrow is needed to look at it,
+/// and no destructor. All of it in one, so that its address is computed once.
+pub(super) struct Here {
+    /// The current loop, to compare with.
+    current: Cell<Current>,
+    /// The current loop while it is not in the stack (see [`UnlistedGuard`]).
+    unlisted: Cell<Option<Weak<LoopHandle>>>,
+    /// The number of the next loop that is entered.
+    next: Cell<u64>,
+    /// How many loops are turning, each inside a callback of the one before.
+    turning: Cell<u32>,
+    /// How many drops are nested (G5), and whether others are queued: see `user_code.rs`.
+    pub(super) drop_depth: Cell<u32>,
+    pub(super) has_deferred_drops: Cell<bool>,
 }
 
 thread_local! {
-    static STACK: RefCell<LoopStack> = const {
-        RefCell::new(LoopStack {
-            current: None,
-            below: Vec::new(),
-            next: 0,
+    static STACK: RefCell<LoopStack<LoopHandle>> = const { RefCell::new(LoopStack::new()) };
+    /// Each guard takes back what it has put here, so nothing is left to be dropped.
+    pub(super) static HERE: ManuallyDrop<Here> = const {
+        ManuallyDrop::new(Here {
+            current: Cell::new(Current::NONE),
+            unlisted: Cell::new(None),
+            next: Cell::new(0),
+            turning: Cell::new(0),
+            drop_depth: Cell::new(0),
+            has_deferred_drops: Cell::new(false),
         })
     };
-    /// The current loop, to compare with: it needs no borrow and no destructor.
-    static CURRENT: Cell<Current> = const { Cell::new(Current::NONE) };
-    /// How many loops are turning, each inside a callback of the one before.
-    static TURNING: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Runs `f` with this thread's loop; `None` if there is none, or if the thread is ending and its
@@ -66,67 +83,54 @@ pub(crate) fn with<R>(f: impl FnOnce(&LoopHandle) -> R) -> Option<R> {
 
 #[inline]
 fn current() -> Option<Rc<LoopHandle>> {
-    let current = STACK.try_with(|entered| {
-        let entered = entered.borrow();
-        entered
-            .current
-            .as_ref()
-            .map(|(_, handle)| Rc::clone(handle))
-    });
+    list_unlisted();
+    let current = STACK.try_with(|entered| entered.borrow().current().map(Rc::clone));
     current.ok().flatten()
 }
 
-/// The address of this thread's loop; null if there is none, or if the thread is ending (R096).
+/// This thread's loop; `NONE` if there is none, or if the thread is ending (R096).
 #[inline]
-fn current_ptr() -> *const LoopHandle {
-    CURRENT.try_with(Cell::get).unwrap_or(Current::NONE).handle
+fn current_ptr() -> Current {
+    let current = HERE.try_with(|here| here.current.get());
+    current.unwrap_or(Current::NONE)
 }
 
-/// Sets `CURRENT` to the loop that was entered last.
+/// Sets the pointer in `HERE` to the loop that was entered last.
 #[inline]
-fn set_current_ptr(current: Option<&(u64, Rc<LoopHandle>)>) {
-    let now = current.map_or(Current::NONE, |(_, handle)| Current {
-        handle: Rc::as_ptr(handle),
-        loop_id: handle.loop_id,
-    });
-    let _ = CURRENT.try_with(|place| place.set(now));
-}
-
-/// The number of loops that are turning on this thread.
-#[inline]
-fn turning() -> u32 {
-    TURNING.try_with(Cell::get).unwrap_or(0)
+fn set_current_ptr(current: Option<&Rc<LoopHandle>>) {
+    let now = current.map_or(Current::NONE, |handle| Current::of(handle));
+    let _ = HERE.try_with(|here| here.current.set(now));
 }
 
 /// Whether this thread has a current loop.
 #[inline]
 pub(crate) fn is_any() -> bool {
-    !current_ptr().is_null()
+    !current_ptr().handle.is_null()
 }
 
 /// Whether `handle` is this thread's current loop.
 #[inline]
 pub(crate) fn is(handle: *const LoopHandle) -> bool {
-    current_ptr() == handle
+    current_ptr().handle == handle
 }
 
 /// Whether another loop than `handle` is this thread's current loop. A wait on `handle` would then
 /// never end, because it does not turn while the other loop runs.
 #[inline]
 pub(crate) fn is_other(handle: *const LoopHandle) -> bool {
-    let now = current_ptr();
+    let now = current_ptr().handle;
     !now.is_null() && now != handle
 }
 
 /// Whether a loop is turning on this thread: a blocking wait for another thread would block it.
 pub(crate) fn is_turning() -> bool {
-    turning() != 0
+    HERE.try_with(|here| here.turning.get() > 0) == Ok(true)
 }
 
 /// Whether a loop is turning inside a callback or a task of another one.
 #[inline]
 pub(crate) fn is_nested() -> bool {
-    turning() > 1
+    HERE.try_with(|here| here.turning.get() > 1) == Ok(true)
 }
 
 /// Whether the loop of this inbox is this thread's current loop. This takes no lock, no borrow and no
@@ -134,60 +138,7 @@ pub(crate) fn is_nested() -> bool {
 /// relies on it: what belongs to that loop's thread may be touched.
 #[inline]
 pub(crate) fn is_own_thread(home: &Inbox) -> bool {
-    let current = CURRENT.try_with(Cell::get).unwrap_or(Current::NONE);
-    current.loop_id == home.loop_id
-}
-
-impl LoopStack {
-    #[inline]
-    fn enter(&mut self, handle: Rc<LoopHandle>) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        if let Some(before) = self.current.replace((number, handle)) {
-            self.below.push(before);
-        }
-        number
-    }
-
-    #[inline]
-    fn leave(&mut self, number: u64) -> Option<Rc<LoopHandle>> {
-        let is_current = |entered: &mut (u64, _)| entered.0 == number;
-        let left = match self.current.take_if(is_current) {
-            Some(left) => left,
-            None => self.take_below(number)?,
-        };
-        if self.current.is_none() {
-            self.current = self.below.pop();
-        }
-        Some(left.1)
-    }
-
-    #[cold]
-    fn take_below(&mut self, number: u64) -> Option<(u64, Rc<LoopHandle>)> {
-        for place in (0..self.below.len()).rev() {
-            if self.below[place].0 == number {
-                return Some(self.below.remove(place));
-            }
-        }
-        None
-    }
-
-    /// Takes out the loops that were entered after `number`, which is current then.
-    fn leave_above(&mut self, number: u64) -> Vec<(u64, Rc<LoopHandle>)> {
-        let mut above = Vec::new();
-        if let Some(current) = self.current.take_if(|current| current.0 > number) {
-            above.push(current);
-        }
-        // Later ones have larger numbers.
-        while self.below.last().is_some_and(|last| last.0 > number) {
-            above.extend(self.below.pop());
-        }
-        above.reverse();
-        if self.current.is_none() {
-            self.current = self.below.pop();
-        }
-        above
-    }
+    current_ptr().loop_id == home.loop_id
 }
 
 /// Makes a loop this thread's current loop until the guard is dropped. Guards may be dropped in any
@@ -201,29 +152,82 @@ impl CurrentGuard {
     /// For `spawn` and the like, outside a turn.
     #[inline]
     pub(crate) fn enter(handle: &Rc<LoopHandle>) -> Self {
-        let number = STACK.try_with(|entered| {
+        list_unlisted();
+        let number = HERE.try_with(|here| here.next.replace(here.next.get() + 1));
+        let number = number.unwrap_or(0);
+        let _ = STACK.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            let number = entered.enter(Rc::clone(handle));
-            set_current_ptr(entered.current.as_ref());
-            number
+            entered.enter(number, Rc::clone(handle));
+            set_current_ptr(entered.current());
         });
-        Self {
-            number: number.unwrap_or(0),
-        }
+        Self { number }
     }
 }
 
 impl Drop for CurrentGuard {
     #[inline]
     fn drop(&mut self) {
+        list_unlisted();
         // Dropped after the borrow: it may be the last reference to its loop.
         let _left = STACK.try_with(|entered| {
             let mut entered = entered.borrow_mut();
             let left = entered.leave(self.number);
-            set_current_ptr(entered.current.as_ref());
+            set_current_ptr(entered.current());
             left
         });
     }
+}
+
+/// Makes a loop this thread's current loop for a call of user code outside a turn, and until the
+/// guard is dropped. The loop is not entered in the stack, which would cost more than most of these
+/// calls; [`list_unlisted`] enters it if the user code looks for it, or enters or leaves a loop.
+#[must_use]
+pub(crate) struct UnlistedGuard {
+    before: Current,
+    /// Under which the loop is in the stack if it was entered there meanwhile.
+    number: u64,
+}
+
+impl Drop for UnlistedGuard {
+    #[inline]
+    fn drop(&mut self) {
+        let is_unlisted = HERE.try_with(|here| {
+            here.current.set(self.before);
+            here.unlisted.take().is_some()
+        });
+        if is_unlisted != Ok(true) {
+            leave(self.number);
+        }
+    }
+}
+
+/// Enters the current loop in the stack if it is not there.
+#[inline]
+fn list_unlisted() {
+    if let Ok(Some(unlisted)) = HERE.try_with(|here| here.unlisted.take()) {
+        list(&unlisted);
+    }
+}
+
+#[cold]
+fn list(unlisted: &Weak<LoopHandle>) {
+    if let Some(handle) = unlisted.upgrade() {
+        std::mem::forget(CurrentGuard::enter(&handle));
+    }
+}
+
+/// Enters `outer`, which was not in the stack when another loop came into its place.
+#[cold]
+fn list_outer(here: &Here, outer: &Weak<LoopHandle>) {
+    let inner = here.unlisted.take();
+    list(outer);
+    here.unlisted.set(inner);
+}
+
+/// Leaves the loop that was entered under `number`.
+#[cold]
+fn leave(number: u64) {
+    drop(CurrentGuard { number });
 }
 
 /// Guards a turn, or a row of turns: the loop is current, and a nested turn of it is refused.
@@ -241,7 +245,7 @@ impl<'a> Turning<'a> {
         if may_sleep && is_turning() {
             return Err(Error::WouldBlockLoop);
         }
-        let _ = TURNING.try_with(|turning| turning.set(turning.get() + 1));
+        let _ = HERE.try_with(|here| here.turning.set(here.turning.get() + 1));
         let here = CurrentGuard::enter(handle);
         handle.turn.set(Some(here.number));
         handle.leave_host();
@@ -252,15 +256,9 @@ impl<'a> Turning<'a> {
 impl Drop for Turning<'_> {
     fn drop(&mut self) {
         self.handle.turn.set(None);
-        let _ = TURNING.try_with(|turning| turning.set(turning.get() - 1));
+        let _ = HERE.try_with(|here| here.turning.set(here.turning.get() - 1));
         // A guard that a callback has kept must not change the current loop of our caller.
-        let is_last = |entered: &RefCell<LoopStack>| {
-            let entered = entered.borrow();
-            entered
-                .current
-                .as_ref()
-                .is_none_or(|last| last.0 == self.here.number)
-        };
+        let is_last = |entered: &RefCell<LoopStack<_>>| entered.borrow().is_last(self.here.number);
         if !STACK.try_with(is_last).unwrap_or(true) {
             leave_above(self.here.number);
         }
@@ -274,19 +272,29 @@ fn leave_above(number: u64) {
     let _above = STACK.try_with(|entered| {
         let mut entered = entered.borrow_mut();
         let above = entered.leave_above(number);
-        set_current_ptr(entered.current.as_ref());
+        set_current_ptr(entered.current());
         above
     });
 }
 
 impl LoopHandle {
     /// Makes this the current loop of this thread, unless it is already. For user code that is
-    /// called outside a turn: a destructor may spawn.
-    pub(crate) fn enter_if_needed(&self) -> Option<CurrentGuard> {
-        match is(self) {
-            true => None,
-            false => self.weak_self.upgrade().map(|me| CurrentGuard::enter(&me)),
+    /// called outside a turn: a destructor may spawn. Not if the loop itself is being dropped.
+    #[inline]
+    pub(crate) fn enter_if_needed(&self) -> Option<UnlistedGuard> {
+        if is(self) || self.weak_self.strong_count() == 0 {
+            return None;
         }
+        let entered = HERE.try_with(|here| {
+            if let Some(outer) = here.unlisted.replace(Some(self.weak_self.clone())) {
+                list_outer(here, &outer);
+            }
+            UnlistedGuard {
+                before: here.current.replace(Current::of(self)),
+                number: here.next.get(),
+            }
+        });
+        entered.ok()
     }
 
     /// Checks the current loop after a callback or a poll: if it is not this one, this loop is made
@@ -359,5 +367,49 @@ mod tests {
         );
         drop(kept);
         assert!(!is_any());
+    }
+
+    /// What `with` finds.
+    fn found() -> *const LoopHandle {
+        with(std::ptr::from_ref).unwrap_or(std::ptr::null())
+    }
+
+    #[test]
+    fn user_code_outside_a_turn_finds_its_loop_whatever_it_enters_and_leaves() {
+        let (one, other, third) = (local(), local(), local());
+        let [first, second, last] = [&one, &other, &third].map(Rc::as_ptr);
+        for looks in [false, true] {
+            let look = |handle| {
+                assert!(is(handle));
+                assert!(!looks || found() == handle);
+            };
+            let before = CurrentGuard::enter(&other);
+            let user_code = one.enter_if_needed();
+            look(first);
+            assert!(one.enter_if_needed().is_none());
+            let nested = third.enter_if_needed();
+            look(last);
+            let entered = CurrentGuard::enter(&other);
+            look(second);
+            drop(entered);
+            look(last);
+            drop(nested);
+            look(first);
+            drop(before);
+            look(first);
+            let kept = CurrentGuard::enter(&third);
+            drop(user_code);
+            look(last);
+            drop(kept);
+            assert!(!is_any() && found().is_null());
+        }
+        let before = CurrentGuard::enter(&other);
+        drop(one.enter_if_needed());
+        drop(third.enter_if_needed());
+        assert_eq!((is(second), found()), (true, second));
+        drop(before);
+        for handle in [one, other, third] {
+            assert_eq!(Rc::strong_count(&handle), 1);
+        }
     }
 }

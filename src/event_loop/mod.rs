@@ -68,6 +68,7 @@ mod classify;
 mod descriptor;
 pub(crate) mod error;
 mod inbox;
+mod loop_stack;
 mod loop_time;
 mod origin;
 pub(crate) mod panics;

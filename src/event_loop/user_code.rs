@@ -13,12 +13,13 @@
 //!
 //! Python's interpreter does the same for its own objects.
 
+use super::current::HERE;
 use super::loop_handle::{Call, LoopHandle};
 use super::origin::Origin;
 use super::panics::{FirstPanic, Payload, catch};
 use super::stderr::print_panic;
 use super::weak_handle::WeakHandle;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
@@ -37,7 +38,20 @@ impl LoopHandle {
     #[inline]
     pub(crate) fn drop_guarded<T: 'static>(&self, value: T) {
         if std::mem::needs_drop::<T>() {
-            self.run_bounded(move |handle| handle.drop_now(value));
+            self.drop_guarded_in_place(&mut Some(value));
+        }
+    }
+
+    /// [`drop_guarded`](Self::drop_guarded) for a caller that has the value in a place of its own: there it
+    /// is dropped, and not moved.
+    #[inline]
+    pub(super) fn drop_guarded_in_place<T: 'static>(&self, value: &mut Option<T>) {
+        match DropDepth::deeper() {
+            Some(_level) => self.drop_now(value),
+            None => {
+                let mut value = value.take();
+                self.run_bounded_later(move |handle| handle.drop_now(&mut value));
+            }
         }
     }
 
@@ -48,10 +62,11 @@ impl LoopHandle {
         self.drop_guarded(call);
     }
 
-    /// [`drop_guarded`](Self::drop_guarded) for a caller that has bounded the nesting.
-    pub(super) fn drop_now<T>(&self, value: T) {
+    /// Drops a value for a caller that has bounded the nesting.
+    #[inline]
+    pub(super) fn drop_now<T>(&self, value: &mut Option<T>) {
         let _here = self.enter_if_needed();
-        self.guard(|| drop(value));
+        self.guard(|| *value = None);
     }
 }
 
@@ -97,7 +112,6 @@ impl DeferredDrop {
 }
 
 thread_local! {
-    static LEVEL: Cell<u32> = const { Cell::new(0) };
     /// Empty, and without an allocation, whenever the level is zero. So it needs no destructor, and
     /// can be used by destructors that run at the end of the thread.
     static WAITING: ManuallyDrop<RefCell<VecDeque<DeferredDrop>>> =
@@ -158,6 +172,7 @@ fn wait(end: DeferredDrop) {
     // If the thread's locals are gone, the closure is dropped without being run, with all that it
     // owns.
     let _ = WAITING.try_with(|waiting| waiting.borrow_mut().push_back(end));
+    let _ = HERE.try_with(|here| here.has_deferred_drops.set(true));
 }
 
 /// One more level, until this is dropped. A guard, so that a panic restores the level: otherwise
@@ -168,13 +183,13 @@ impl DropDepth {
     /// Enters one more level; `None` if the bound is reached.
     #[inline]
     fn deeper() -> Option<Self> {
-        let level = LEVEL.try_with(|level| level.replace(level.get() + 1));
+        let level = HERE.try_with(|here| here.drop_depth.get());
         // If the thread's locals are gone, nothing is counted: any level but the outermost will do.
         let level = level.unwrap_or(1);
         if level < MAX_NESTED_DROPS {
+            set_depth(level + 1);
             return Some(Self(level));
         }
-        let _ = LEVEL.try_with(|deepest| deepest.set(level));
         None
     }
 }
@@ -182,11 +197,16 @@ impl DropDepth {
 impl Drop for DropDepth {
     #[inline]
     fn drop(&mut self) {
-        if self.0 == 0 && WAITING.try_with(|waiting| !waiting.borrow().is_empty()) == Ok(true) {
+        if self.0 == 0 && HERE.try_with(|here| here.has_deferred_drops.get()) == Ok(true) {
             run_waiting();
         }
-        let _ = LEVEL.try_with(|level| level.set(self.0));
+        set_depth(self.0);
     }
+}
+
+#[inline]
+fn set_depth(level: u32) {
+    let _ = HERE.try_with(|here| here.drop_depth.set(level));
 }
 
 /// Runs the queued drops, each at level one.
@@ -200,6 +220,7 @@ fn run_waiting() {
             report_stray_panic(payload);
         }
     }
+    let _ = HERE.try_with(|here| here.has_deferred_drops.set(false));
     drop(WAITING.try_with(|waiting| waiting.take()));
 }
 
@@ -207,6 +228,7 @@ fn run_waiting() {
 mod tests {
     use super::*;
     use crate::event_loop::panics::drop_quietly;
+    use std::cell::Cell;
 
     /// Drops the next link, nested, and then panics if it is one that should.
     struct Link(Option<Box<Link>>, Rc<Cell<usize>>, Option<usize>);
@@ -255,7 +277,7 @@ mod tests {
             });
             drop_quietly(unwound.unwrap_err());
             assert_eq!((dropped.get(), also_dropped.get()), (100, 3));
-            assert_eq!(LEVEL.get(), 0);
+            assert_eq!(HERE.with(|here| here.drop_depth.get()), 0);
             assert!(WAITING.with(|waiting| waiting.borrow().capacity() == 0));
         }
     }
@@ -283,6 +305,6 @@ mod tests {
         });
         let payload = unwound.unwrap_err();
         assert_eq!(payload.downcast_ref(), Some(&"outermost"));
-        assert_eq!((run.get(), LEVEL.get()), (1, 0));
+        assert_eq!((run.get(), HERE.with(|here| here.drop_depth.get())), (1, 0));
     }
 }

@@ -208,3 +208,36 @@ fn a_loop_in_memory_is_turned_in_a_callback_of_a_real_one() {
     turn_times(&mut event_loop, 1);
     assert_eq!(log.text(), "guest host");
 }
+
+/// Runs its closure when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// R071: between two turns, where no loop is current.
+#[test]
+fn the_destructor_of_a_cancelled_closure_spawns_on_its_loop_and_may_enter_others() {
+    let _guard = guard!();
+    let (mut event_loop, elsewhere) = (strict_loop(), Rc::new(strict_loop()));
+    let log = Log::default();
+    let (note, other) = (log.clone(), Rc::clone(&elsewhere));
+    let dropped = OnDrop(move || {
+        let (here, there) = (note.clone(), note.clone());
+        let entered = other.enter();
+        drop(spawn(async move { there.note("elsewhere") }));
+        drop(entered);
+        drop(spawn(async move { here.note("here") }));
+    });
+    let timer = event_loop.call_later(Duration::ZERO, move |_| drop(dropped));
+    assert!(timer.cancel());
+    assert!(WeakHandle::current().is_none(), "as before");
+    turn_times(&mut event_loop, 1);
+    assert_eq!(log.text(), "here");
+    drop(event_loop);
+    turn_times(&mut Rc::into_inner(elsewhere).unwrap(), 1);
+    assert_eq!(log.text(), "here elsewhere");
+}
