@@ -2,24 +2,26 @@
 //! begun, and then exits.
 //!
 //! A request is a line with a number of milliseconds to work for. The server answers `begun`, and
-//! `done` when that time is over. On the line `quit`, or at the end of the standard input, it stops:
+//! `done` when that time is over. On SIGTERM, SIGINT, the line `quit`, or at the end of the standard input, it
+//! stops:
 //!
 //! 1. The listener is closed.
 //! 2. A connection without a request is closed at once.
 //! 3. A connection with a request, or a part of a request line, has `--limit` milliseconds to finish.
 //! 4. The remaining tasks are dropped together with the loop. Its `CloseReport` lists them by name.
 //!
-//! A thread reads the standard input, because that read blocks (N5). In asyncio the same server uses
+//! A second signal ends it at once. A thread reads the standard input, because that read blocks (N5). In asyncio the same server uses
 //! `Server.close`, `wait_for` (N14), and an `Event` in place of the `CancellationToken`.
 //!
 //! ```text
 //! cargo run --release --example graceful -- --addr 127.0.0.1:7007 --limit 2000
-//! nc 127.0.0.1 7007          # type 1000, then 60000; then type quit in the server's terminal
+//! nc 127.0.0.1 7007          # type 1000, then 60000; then type quit or Ctrl-C in the server's terminal
 //! ```
 
 use readily::io::{TcpListener, TcpStream};
+use readily::signal::{Signal, signal};
 use readily::sync::channel;
-use readily::{CancellationToken, Runner, Task, gather, sleep, spawn, wait_for};
+use readily::{CancellationToken, Runner, Task, gather, race, sleep, spawn, wait_for};
 use std::error::Error;
 use std::fmt::Display;
 use std::io;
@@ -119,8 +121,15 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
             .for_each(drop);
         drop(sender); // closing the channel is the signal
     });
+    // Made here, before the first connection; dropped after the first signal, so that a second one ends
+    // the process by its default action.
+    let (int, term) = (signal(Signal::INT)?, signal(Signal::TERM)?);
     spawn(async move {
-        let _closed = receiver.recv().await;
+        let quit = async {
+            let _closed = receiver.recv().await;
+            Ok(())
+        };
+        let _asked = race((int.recv(), term.recv(), quit)).await;
         token.cancel();
     });
     let tasks = accept(listener, &stop).await?;

@@ -105,6 +105,14 @@
 //! | [`Queue`] | Pass items between tasks; a bounded queue makes the producers wait. |
 //! | [`sync`] | Conditions, barriers, and channels for one value (`oneshot`), the latest value (`watch`) or every value (`broadcast`, `channel`). |
 //!
+//! **Signals**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`signal::signal`], [`signal::ctrl_c`] | Wait for a signal of the system, in coroutines. |
+//! | [`LoopHandle::on_signal`] | Run a callback for each signal. |
+//! | [`RunnerBuilder::cancel_on_sigint`] | Let Ctrl-C cancel a run. |
+//!
 //! **Callbacks**
 //!
 //! | name | use |
@@ -176,6 +184,7 @@ pub mod group;
 pub mod io;
 pub mod poll;
 mod run;
+pub mod signal;
 pub mod spi;
 pub mod sync;
 pub mod task;

@@ -7,6 +7,7 @@
 //! In the notes: `run(coroutine)`, the one entry point of a program (N18).
 
 mod builder;
+mod interrupt;
 
 use crate::event_loop::{CloseReport, Error, EventLoop, LoopHandle, Origin, Unhandled};
 use crate::task::{MainTask, TaskRef, all_tasks};
@@ -17,6 +18,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 pub use builder::RunnerBuilder;
+use interrupt::Interrupt;
 
 /// Runs `future` on a new loop, and returns its output.
 ///
@@ -57,6 +59,7 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, Error> {
 #[derive(Debug)]
 pub struct Runner {
     event_loop: EventLoop,
+    cancel_on_sigint: bool,
 }
 
 impl Runner {
@@ -66,9 +69,7 @@ impl Runner {
     ///
     /// As [`EventLoop::new`].
     pub fn new() -> Result<Self, Error> {
-        Ok(Self {
-            event_loop: EventLoop::new()?,
-        })
+        Ok(EventLoop::new()?.into())
     }
 
     /// Runs `future` to completion, and returns its output. Tasks that are left stay, and continue
@@ -76,8 +77,8 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// As [`EventLoop::turn`]; [`Error::Stopped`] if the loop is stopped before `future` is done.
-    /// `future` is dropped then.
+    /// As [`EventLoop::turn`]; [`Error::Stopped`] if the loop is stopped before `future` is done, and
+    /// [`Error::Interrupted`] if SIGINT has come ([`RunnerBuilder::cancel_on_sigint`]). `future` is dropped then.
     ///
     /// # Panics
     ///
@@ -94,6 +95,12 @@ impl Runner {
         let mut future = pin!(Some(future));
         let main = MainTask::new::<F>(&handle);
         let ended = Cell::new(false);
+        // Ends after the future has been dropped, too: a second SIGINT may have to end its destructors.
+        let interrupt = match self.cancel_on_sigint {
+            true => Some(Interrupt::on(&handle)?),
+            false => None,
+        };
+        let interrupted = || interrupt.as_ref().is_some_and(Interrupt::has_come);
         let (mut end, mut stopped, mut turned, mut reported) = (None, false, false, false);
         let run = self.event_loop.turn_until(
             &mut || {
@@ -114,7 +121,7 @@ impl Runner {
                 // After a stop that was requested before the run, one turn still runs.
                 let may_stop = std::mem::replace(&mut turned, true) && !ended.get();
                 stopped = may_stop && event_loop.take_stop();
-                let over = ended.get() || stopped;
+                let over = ended.get() || stopped || interrupted();
                 if !over && !reported && event_loop.is_debug() && event_loop.is_deadlocked() {
                     reported = true;
                     let names = |task: TaskRef| task.get_name().to_string();
@@ -133,6 +140,7 @@ impl Runner {
         run?;
         match end {
             Some(output) => Ok(output),
+            None if interrupted() => Err(Error::Interrupted),
             None if stopped => Err(Error::Stopped),
             None => unreachable!("the loop turns until the future is done or a stop comes"),
         }
@@ -180,7 +188,10 @@ impl Runner {
 
 impl From<EventLoop> for Runner {
     fn from(event_loop: EventLoop) -> Self {
-        Self { event_loop }
+        Self {
+            event_loop,
+            cancel_on_sigint: false,
+        }
     }
 }
 

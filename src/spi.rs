@@ -20,6 +20,7 @@ pub use readily_sys::transfer::Transfer;
 
 use crate::event_loop::{Callbacks, Descriptor, FdState, Key, LoopHandle, RegisterError};
 use crate::poll::Interest;
+use crate::signal::Signal;
 use std::panic::Location;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -71,6 +72,17 @@ pub fn register_source<C: Callbacks + 'static>(
 #[must_use]
 pub fn rearm_interest(handle: &LoopHandle) -> Interest {
     handle.rearm_interest()
+}
+
+/// Delivers a signal to the listeners of one loop, as if the process had received it, and returns how many
+/// there are. For kernels in memory, on which a listener changes nothing of the process. On another loop this
+/// does not replace the signal: other loops do not hear it.
+///
+/// # Panics
+///
+/// Resumes the first panic of a waker, after all listeners have been notified.
+pub fn deliver_signal(handle: &LoopHandle, signal: Signal) -> usize {
+    crate::signal::deliver(handle, signal)
 }
 
 /// Wakes `waker` after `delay`.

@@ -10,6 +10,7 @@ use readily::event_loop::{Descriptor, LoopClosed};
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::default_poller::SystemPoller;
 use readily::poll::poll2::PollPoller;
+use readily::signal::{Signal, SignalCallback, SignalError, SignalListener, SignalRequest};
 use readily::sync::{
     Barrier, BoundedSemaphore, Condition, LifoQueue, LockGuard, Permit, PriorityQueue, broadcast,
     channel, oneshot, watch,
@@ -78,6 +79,7 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(oneshot::Sender<u8>, oneshot::Receiver<u8> => false, false);
     auto!(watch::Sender<u8>, watch::Receiver<u8> => false, false);
     auto!(broadcast::Sender<u8>, broadcast::Receiver<u8>, channel::Receiver<u8> => false, false);
+    auto!(SignalListener, SignalCallback => false, false);
     auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream => false, false);
 }
 
@@ -95,6 +97,7 @@ fn what_is_for_other_threads_may_go_there() {
     auto!(SystemPoller, PollPoller => true, true);
     // An error of the loop contains only a key and a source location.
     auto!(Error => true, true);
+    auto!(Signal, SignalRequest, SignalError => true, true);
 }
 
 /// Checks that the macro finds each combination.

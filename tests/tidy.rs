@@ -98,7 +98,7 @@ const LAYERS: &[&[&str]] = &[
     &["poll"],
     &["event_loop"],
     &["task"],
-    &["time", "combine", "group", "io", "sync"],
+    &["time", "combine", "group", "io", "sync", "signal"],
     &["run", "spi"],
     &["lib", "book"],
 ];
@@ -181,10 +181,11 @@ fn atomics_of_64_bits_stand_in_one_file() {
 /// without notice; they rise only with a reason in the commit. Three lines are a flag per call for
 /// reading and writing, the readiness of one descriptor, and `ppoll(2)`; three are the timer of a
 /// host; two are the table of one process that its child does not use, and one is the alarm that
-/// ends a child in a test; two are the comparison of open files and the thread that makes it. In the
+/// ends a child in a test; two are the comparison of open files and the thread that makes it; eighteen are the handler of signals,
+/// actions and masks, and the signals that a test raises. In the
 /// cell, two lend a task to its own waker, for the queue of ready tasks, five are a waker in one word,
 /// and one drops a header without its rare fields.
-const UNSAFE_IN_SYS: usize = 154;
+const UNSAFE_IN_SYS: usize = 156;
 const UNSAFE_IN_CELL: usize = 54;
 const CELL: &str = "src/task/cell.rs";
 /// The test tools: code that makes wakers by hand, and uses descriptors as no program does.
@@ -398,6 +399,10 @@ fn nothing_is_left_unfinished_or_unwrapped() {
 /// The files that are longer than 320 lines, and the reason.
 const LONG: &[(&str, &str)] = &[
     (
+        "src/event_loop/loop_handle.rs",
+        "the types that are recursive need each other, and stand in one file",
+    ),
+    (
         "src/task/executor.rs",
         "states, rules and transitions of a task are read together",
     ),
@@ -551,7 +556,7 @@ fn the_index_of_invariants_is_honest() {
         .filter(|line| line.starts_with("| **"))
         .map(|line| (line[4..].split("**").next().unwrap().to_owned(), line))
         .collect();
-    assert_eq!(rows.len(), 54, "the index has its rows");
+    assert_eq!(rows.len(), 56, "the index has its rows");
     let mut complaints = Vec::new();
     let mut cited = BTreeSet::new();
     for path in sources("src").into_iter().chain(sources("testing/src")) {

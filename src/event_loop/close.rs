@@ -109,6 +109,7 @@ impl LoopHandle {
         while let Some(action) = self.pop_fd_waiter() {
             self.drop_guarded(action);
         }
+        self.close_attachments();
         report
     }
 }

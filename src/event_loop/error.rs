@@ -90,6 +90,10 @@ pub enum Error {
     /// The loop was stopped before the future of its run was done.
     #[error("the loop was stopped before the future was done")]
     Stopped,
+    /// SIGINT has cancelled the future of a run: see
+    /// [`RunnerBuilder::cancel_on_sigint`](crate::RunnerBuilder::cancel_on_sigint).
+    #[error("the run was cancelled by SIGINT")]
+    Interrupted,
     /// This process is a fork of the one that made the loop, and shares its kernel queue.
     #[error("this loop belongs to the parent of this process; make a new one after fork")]
     Forked,

@@ -52,6 +52,7 @@ pub struct LoopHandle {
     pub(super) ready: ReadyQueue<Call>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) scheduler: OnceCell<Box<dyn Scheduler>>,
+    pub(super) attachments: RefCell<Vec<Rc<dyn Attachment>>>,
     pub(super) reports: Reports,
     pub(super) stopwatch: Stopwatch,
     /// Whether calls are timed or traced: in debug mode, and on a virtual kernel.
@@ -114,6 +115,7 @@ impl LoopHandle {
             ready: ReadyQueue::default(),
             inbox,
             scheduler: OnceCell::new(),
+            attachments: RefCell::default(),
             reports: Reports::default(),
             stopwatch: Stopwatch::default(),
             observed: Cell::new(false),
@@ -317,5 +319,14 @@ pub(crate) trait Scheduler {
     fn close(&self, handle: &LoopHandle) -> Vec<String>;
 
     /// Returns the scheduler as [`Any`], to downcast it.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A part of a higher layer that belongs to a loop, and ends with it: one for each type.
+pub(crate) trait Attachment: Any {
+    /// The loop is being closed: its tasks and registrations are gone, and its reports still work.
+    fn close(&self);
+
+    /// Returns the attachment as [`Any`], to downcast it.
     fn as_any(&self) -> &dyn Any;
 }

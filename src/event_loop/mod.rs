@@ -37,6 +37,7 @@ mod turn;
 // Operations: the methods of `LoopHandle`, and handles.
 mod accept;
 pub(crate) mod accept_backoff;
+mod attachment;
 pub(crate) mod call_handles;
 pub(crate) mod callbacks;
 mod close;
@@ -94,7 +95,7 @@ pub(crate) use event_loop::EventLoop;
 pub use event_loop::{EnterGuard, ExitReason};
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Fixture;
-pub(crate) use loop_handle::{Callbacks, Inbox, LoopHandle, MAIN_TASK, Scheduler};
+pub(crate) use loop_handle::{Attachment, Callbacks, Inbox, LoopHandle, MAIN_TASK, Scheduler};
 pub(crate) use loop_time::TimeSource;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;

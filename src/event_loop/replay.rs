@@ -15,7 +15,7 @@ use crate::poll::VirtualKernel;
 impl LoopHandle {
     /// Passes a fact to the kernel, and returns the fact or, in a replay, the recorded one.
     #[inline]
-    pub(super) fn replayed_or(&self, live: bool) -> bool {
+    pub(crate) fn replayed_or(&self, live: bool) -> bool {
         match &self.kernel {
             Some(kernel) => kernel.replayed_or(live.into()) != 0,
             None => live,

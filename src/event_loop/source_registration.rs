@@ -53,6 +53,13 @@ impl SourceRegistration {
         }
     }
 
+    /// The same, for a descriptor that is only read: not every system can watch it for writing.
+    pub(crate) fn reading(site: &'static Location<'static>) -> Self {
+        let registration = Self::new(site);
+        registration.interest.set(Interest::READ);
+        registration
+    }
+
     /// What the poller was asked to watch.
     pub(super) fn watched(&self) -> Watched {
         Watched {

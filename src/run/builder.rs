@@ -22,6 +22,7 @@ pub struct RunnerBuilder {
     policy: Option<PanicPolicy>,
     debug: Option<bool>,
     slow: Option<Duration>,
+    cancel_on_sigint: bool,
 }
 
 impl RunnerBuilder {
@@ -65,6 +66,30 @@ impl RunnerBuilder {
         self
     }
 
+    /// Lets SIGINT, which Ctrl-C at the terminal sends, cancel the future of a [run](Runner::run): it is
+    /// dropped, and the run returns [`Error::Interrupted`]. A second SIGINT in the same run ends the process by
+    /// the default action, even if a callback or a destructor blocks the loop. Between two runs SIGINT has its
+    /// earlier action. If the process ignores SIGINT, as in the background of a shell, nothing changes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{Error, Runner};
+    ///
+    /// let mut runner = Runner::builder().cancel_on_sigint(true).build()?;
+    /// # let me = std::process::id().to_string();
+    /// let ended = runner.run(async {
+    /// #   std::process::Command::new("kill").args(["-INT", &me]).status().unwrap();
+    ///     std::future::pending::<()>().await // until Ctrl-C
+    /// });
+    /// assert!(matches!(ended, Err(Error::Interrupted)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn cancel_on_sigint(mut self, on: bool) -> Self {
+        self.cancel_on_sigint = on;
+        self
+    }
+
     /// Creates the runner.
     ///
     /// # Errors
@@ -89,7 +114,10 @@ impl RunnerBuilder {
         if let Some(limit) = self.slow {
             event_loop.set_slow_callback(limit);
         }
-        Ok(event_loop.into())
+        Ok(Runner {
+            event_loop,
+            cancel_on_sigint: self.cancel_on_sigint,
+        })
     }
 }
 
@@ -100,6 +128,7 @@ impl fmt::Debug for RunnerBuilder {
             .field("policy", &self.policy)
             .field("debug", &self.debug)
             .field("slow", &self.slow)
+            .field("cancel_on_sigint", &self.cancel_on_sigint)
             .finish_non_exhaustive()
     }
 }

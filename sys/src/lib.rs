@@ -1,5 +1,5 @@
 //! Safe system calls for the `readily` event loop: epoll, kqueue, `poll(2)`, the notifiers that
-//! end their waits, and the few socket calls that a loop needs.
+//! end their waits, signals, and the few socket calls that a loop needs.
 //!
 //! The `unsafe` code of the project is here, one operation to a block, each with its argument; the
 //! exceptions are the allocation of a task, in the crate above, and two files of the tools for tests.
@@ -72,6 +72,13 @@ pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use unix::{nowait, poll_bits, same_file};
 
+#[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+use libc::__errno as errno_location;
+#[cfg(any(target_os = "linux", target_os = "dragonfly"))]
+use libc::__errno_location as errno_location;
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+use libc::__error as errno_location;
+
 #[cfg(target_os = "freebsd")]
 use libc::INHERIT_ZERO;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
@@ -108,7 +115,7 @@ pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
-pub use unix::{clock, fork, nonblocking, poll, readiness, socket, transfer};
+pub use unix::{clock, fork, nonblocking, poll, readiness, signal, socket, transfer};
 
 /// The error numbers that pollers return, so that the crates above do not need `libc` for them.
 pub mod errno {

@@ -27,6 +27,7 @@ mod replay;
 mod rng;
 mod sim;
 mod sim_loop;
+mod sim_signals;
 mod spy;
 mod stalled;
 #[cfg(feature = "proptest")]

@@ -310,6 +310,26 @@ fn a_graceful_end_has_a_limit_and_names_the_tasks_it_has_dropped() {
     assert_eq!(rest(&mut server), expected);
 }
 
+/// SIGTERM is the same as `quit`.
+#[test]
+fn a_graceful_end_begins_with_sigterm_too() {
+    let Some(_guard) = watched() else { return };
+    let mut server = graceful("60000");
+    let mut busy = Client::of(&server);
+    busy.say("300");
+    busy.hears("begun");
+    let pid = server.process.child.id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status();
+    assert!(killed.expect("there is a kill").success());
+    busy.hears("done");
+    busy.hears("");
+    let expected = "stopping, connections: 1\nall have finished\n\
+                    left: tasks 0, registrations 0, timers 0, closures 0\n";
+    assert_eq!(rest(&mut server), expected);
+}
+
 /// No server is left over, whichever way its test ends.
 #[test]
 fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {

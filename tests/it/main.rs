@@ -46,6 +46,7 @@ mod retrieved;
 mod servers;
 mod shared_files;
 mod shared_tasks;
+mod signals;
 mod sizes;
 mod sources;
 mod spent;

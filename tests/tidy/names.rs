@@ -15,7 +15,6 @@ const FOREIGN: &[&str] = &[
     "io::Result",
     "Duration",
     "Waker",
-    "signal_hook",
     "src/poll/yours.rs",
     "it/hangup::name",
 ];

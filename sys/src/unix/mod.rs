@@ -14,6 +14,7 @@ pub mod nonblocking;
 pub(crate) mod pipe;
 pub mod poll;
 pub mod readiness;
+pub mod signal;
 pub mod socket;
 pub mod transfer;
 pub(crate) mod wipe_on_fork;
