@@ -374,6 +374,7 @@ fn a_removed_listener_hears_nothing_more_though_a_signal_is_pending() {
     let _guard = guard!();
     for make in LOOPS {
         let (mut event_loop, log) = (make(), Log::default());
+        let _other = event_loop.on_signal(Signal::WINCH, |_| ()); // so that the pipe stays
         let note = log.clone();
         let late = event_loop.on_signal(Signal::USR1, move |_| note.note("late"));
         raise(Signal::USR1);
