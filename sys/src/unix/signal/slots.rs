@@ -55,7 +55,7 @@ impl Bits {
 
 /// The place of one loop that listens.
 pub(super) struct Slot {
-    /// Set under the lock of [`TABLE`] only.
+    /// Set only under the lock of the table of actions.
     pub(super) taken: AtomicBool,
     /// The writing end of the loop's pipe; -1 while handlers must not write.
     writer: AtomicI32,
