@@ -75,15 +75,33 @@ impl<T> NumberedQueue<T> {
 
     /// Takes out the oldest entry.
     pub(crate) fn pop(&mut self) -> Option<T> {
+        self.pop_numbered().map(|(_, entry)| entry)
+    }
+
+    /// Takes out the oldest entry, with its number.
+    pub(crate) fn pop_numbered(&mut self) -> Option<(u64, T)> {
         loop {
-            let (_, entry) = self.places.get_mut(self.front)?;
-            let entry = entry.take();
+            let (number, entry) = self.places.get_mut(self.front)?;
+            let (number, entry) = (*number, entry.take());
             self.front += 1;
-            if entry.is_some() {
+            if let Some(entry) = entry {
                 self.leave();
-                return entry;
+                return Some((number, entry));
             }
         }
+    }
+
+    /// The oldest entry.
+    pub(crate) fn first(&self) -> Option<&T> {
+        self.places[self.front..]
+            .iter()
+            .find_map(|place| place.1.as_ref())
+    }
+
+    /// The number of the entry that has `nth` older ones.
+    pub(crate) fn number_of(&self, nth: usize) -> Option<u64> {
+        let mut left = self.places.iter().filter(|place| place.1.is_some());
+        left.nth(nth).map(|place| place.0)
     }
 
     /// Takes out all entries, the oldest first.
@@ -126,6 +144,9 @@ mod tests {
                 _ => assert_eq!(queue.pop(), model.pop_first().map(|(_, entry)| entry)),
             }
             assert_eq!(queue.len(), model.len());
+            assert_eq!(queue.first(), model.values().next());
+            let nth = chance.below(queue.len() + 1);
+            assert_eq!(queue.number_of(nth), model.keys().nth(nth).copied());
             assert!(queue.places() <= 2 * queue.len() + 9);
         }
     }

@@ -115,7 +115,7 @@ pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
-pub use unix::{clock, fork, nonblocking, poll, readiness, signal, socket, transfer};
+pub use unix::{clock, fork, nonblocking, poll, readiness, signal, signal_mask, socket, transfer};
 
 /// The error numbers that pollers return, so that the crates above do not need `libc` for them.
 pub mod errno {

@@ -15,6 +15,7 @@ pub(crate) mod pipe;
 pub mod poll;
 pub mod readiness;
 pub mod signal;
+pub mod signal_mask;
 pub mod socket;
 pub mod transfer;
 pub(crate) mod wipe_on_fork;
