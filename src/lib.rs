@@ -113,6 +113,14 @@
 //! | [`LoopHandle::on_signal`] | Run a callback for each signal. |
 //! | [`RunnerBuilder::cancel_on_sigint`] | Let Ctrl-C cancel a run. |
 //!
+//! **Code that blocks**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`run_blocking`](run_blocking()), [`LoopHandle::run_blocking_with`] | Run a closure on a thread of the loop's pool, and await its result or get it in a callback. |
+//! | [`ThreadPool`] | A pool of your own, with bounds, lanes and a shutdown. |
+//! | [`blocking`] | The futures and errors of pools, and threads for jobs that never end. |
+//!
 //! **Callbacks**
 //!
 //! | name | use |
@@ -159,7 +167,7 @@
 //!
 //! # Reading on
 //!
-//! The [`book`] explains, in nine chapters, how the loop works: from one `epoll_wait(2)` to tasks,
+//! The [`book`] explains, in ten chapters, how the loop works: from one `epoll_wait(2)` to tasks,
 //! queues and testing. It also has [asyncio and readily side by side](crate::book::side_by_side),
 //! and [the layers and modules of the source](crate::book::architecture).
 //!
@@ -177,6 +185,7 @@ extern crate self as readily;
 
 #[allow(unreachable_pub)] // used by the higher layers; only `clock` is public, see below
 mod base;
+pub mod blocking;
 pub mod book;
 pub mod combine;
 pub mod event_loop;
@@ -194,6 +203,8 @@ pub mod time;
 // not here has one in its module (`tests/tidy`).
 #[doc(inline)]
 pub use base::clock;
+#[doc(inline)]
+pub use blocking::{loop_pool::run_blocking, pool::ThreadPool};
 #[doc(inline)]
 pub use combine::{
     as_completed::as_completed,

@@ -141,8 +141,19 @@ impl CrossLoopWait {
         if Arc::ptr_eq(&inbox, home) {
             return None;
         }
+        Some(Self::of(inbox))
+    }
+
+    /// Counts a wait on this thread's current loop for a thread without one. In debug mode only, where
+    /// the count is used.
+    pub(crate) fn for_a_thread() -> Option<Self> {
+        let inbox = current::with(|handle| handle.is_debug().then(|| handle.inbox()))?;
+        inbox.map(Self::of)
+    }
+
+    fn of(inbox: Arc<Inbox>) -> Self {
         inbox.cross_loop_waits.fetch_add(1, Ordering::Relaxed);
-        Some(Self(inbox))
+        Self(inbox)
     }
 }
 

@@ -128,6 +128,15 @@ pub enum Unhandled {
         /// The error of `close(2)`.
         error: io::Error,
     },
+    /// The loop was closed while jobs of its thread pool still ran, and they did not end within the limit
+    /// of [`LoopHandle::set_shutdown_timeout`](crate::LoopHandle::set_shutdown_timeout). They go on, unless
+    /// the process ends.
+    JobsLeft {
+        /// Where the jobs were submitted, the oldest first.
+        sites: Vec<&'static Location<'static>>,
+        /// How long the loop has waited for them.
+        waited: Duration,
+    },
     /// A system call that the loop made for itself failed.
     Io {
         /// What the loop was doing.
@@ -257,6 +266,13 @@ impl fmt::Display for Unhandled {
             ),
             Self::CloseFailed { fd, site, error } => {
                 write!(f, "closing descriptor {fd}, registered at {site}, failed: {error}")
+            }
+            Self::JobsLeft { sites, waited } => {
+                write!(f, "the loop was closed, and after {waited:?} jobs of its pool still ran: submitted at ")?;
+                for (n, site) in sites.iter().enumerate() {
+                    write!(f, "{}{site}", if n > 0 { ", " } else { "" })?;
+                }
+                Ok(())
             }
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }

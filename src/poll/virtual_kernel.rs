@@ -67,11 +67,36 @@ pub trait VirtualKernel {
         false
     }
 
+    /// Returns where the jobs of thread pools run that a loop on this kernel submits.
+    fn blocking_jobs(&self) -> BlockingJobs {
+        BlockingJobs::OnThreads
+    }
+
+    /// Stops the time of this kernel for one job more, or for one job less: see
+    /// [`BlockingJobs::HoldTime`].
+    fn hold_time(&self, hold: bool) {
+        let _ = hold;
+    }
+
     /// Returns a number that identifies this kernel, the same for all handles of it and for its descriptors
     /// ([`VirtualFd::kernel_identity`]); `None` if it need not be distinguished.
     fn identity(&self) -> Option<usize> {
         None
     }
+}
+
+/// Where the jobs of thread pools run that a loop on a [`VirtualKernel`] submits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockingJobs {
+    /// On the threads of the pool. The loop's time goes on meanwhile, as on the system's kernel.
+    #[default]
+    OnThreads,
+    /// On the threads of the pool, and the time of the kernel stands still until they have returned.
+    HoldTime,
+    /// On the loop's own thread, at once, in an order that the seed of the loop chooses among those
+    /// that threads could take. A job that waits for the loop would wait for ever.
+    AtOnce,
 }
 
 /// A placeholder for a descriptor of the system where there is none: an unconnected socket, made when it

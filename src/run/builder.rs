@@ -6,10 +6,12 @@
 
 use super::Runner;
 use crate::base::clock::Clock;
+use crate::blocking::ThreadPoolBuilder;
 use crate::event_loop::{Error, EventLoop, PanicPolicy, TimeSource};
 use crate::poll::Poller;
 use crate::poll::default_poller::LoopPoller;
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 /// Options for a new [`Runner`]: see [`Runner::builder`].
@@ -23,6 +25,8 @@ pub struct RunnerBuilder {
     debug: Option<bool>,
     slow: Option<Duration>,
     cancel_on_sigint: bool,
+    thread_pool: Option<ThreadPoolBuilder>,
+    shutdown_timeout: Option<Duration>,
 }
 
 impl RunnerBuilder {
@@ -90,11 +94,40 @@ impl RunnerBuilder {
         self
     }
 
+    /// Sets the options of the loop's thread pool, on which [`run_blocking`](crate::run_blocking()) runs its jobs.
+    /// The pool ends with the loop; to share one, see
+    /// [`LoopHandle::set_thread_pool`](crate::LoopHandle::set_thread_pool).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{Runner, ThreadPool, run_blocking};
+    ///
+    /// let pool = ThreadPool::builder().max_threads(4).name("files");
+    /// let mut runner = Runner::builder().thread_pool(pool).build()?;
+    /// let name = || std::thread::current().name().map(str::to_owned);
+    /// let name = runner.run(async move { run_blocking(name).await })?;
+    /// assert_eq!(name.unwrap().as_deref(), Some("files-0"));
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn thread_pool(mut self, pool: ThreadPoolBuilder) -> Self {
+        self.thread_pool = Some(pool);
+        self
+    }
+
+    /// Sets how long the end of the loop waits for the jobs of its thread pool that still run: see
+    /// [`LoopHandle::set_shutdown_timeout`](crate::LoopHandle::set_shutdown_timeout).
+    pub fn shutdown_timeout(mut self, limit: Duration) -> Self {
+        self.shutdown_timeout = Some(limit);
+        self
+    }
+
     /// Creates the runner.
     ///
     /// # Errors
     ///
-    /// As [`EventLoop::new`].
+    /// As [`EventLoop::new`]; [`Error::Io`] with `InvalidInput`, if the options of the
+    /// [`thread_pool`](Self::thread_pool) are invalid.
     pub fn build(self) -> Result<Runner, Error> {
         let poller = match self.poller {
             Some(poller) => LoopPoller::Other(poller),
@@ -114,6 +147,13 @@ impl RunnerBuilder {
         if let Some(limit) = self.slow {
             event_loop.set_slow_callback(limit);
         }
+        if let Some(pool) = self.thread_pool {
+            let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+            event_loop.own_thread_pool(pool.build().map_err(invalid)?);
+        }
+        if let Some(limit) = self.shutdown_timeout {
+            event_loop.set_shutdown_timeout(limit);
+        }
         Ok(Runner {
             event_loop,
             cancel_on_sigint: self.cancel_on_sigint,
@@ -129,6 +169,8 @@ impl fmt::Debug for RunnerBuilder {
             .field("debug", &self.debug)
             .field("slow", &self.slow)
             .field("cancel_on_sigint", &self.cancel_on_sigint)
+            .field("thread_pool", &self.thread_pool)
+            .field("shutdown_timeout", &self.shutdown_timeout)
             .finish_non_exhaustive()
     }
 }

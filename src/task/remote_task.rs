@@ -35,6 +35,18 @@ pub enum WaitError {
     /// This thread turns a loop, the task's own or another: blocking would stop that loop.
     #[error("to wait here would block a loop: await the task instead")]
     OnLoop,
+    /// This thread runs a job of the pool that the awaited job waits for: if each thread of the pool did
+    /// so, no job would end.
+    #[error(
+        "the job submitted at {waiting} would block a thread of its pool to wait for the job submitted at \
+         {job}, which needs such a thread"
+    )]
+    OnPool {
+        /// Where the job was submitted that would wait.
+        waiting: &'static Location<'static>,
+        /// Where the awaited job was submitted.
+        job: &'static Location<'static>,
+    },
 }
 
 /// The result in a child of the loop's process, where no thread turns that loop.

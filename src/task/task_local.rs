@@ -149,6 +149,37 @@ impl<T: 'static> TaskLocal<T> {
         f()
     }
 
+    /// Returns `f` with a clone of the current value, which is set while `f` runs, on any thread: for a job of
+    /// a thread pool. The clone is dropped when `f` has returned, on that thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::{run, run_blocking, task_local};
+    ///
+    /// task_local! {
+    ///     static REQUEST: u32;
+    /// }
+    ///
+    /// let number = || REQUEST.with(|number| *number);
+    /// let (without, with) = run(REQUEST.scope(7, async move {
+    ///     (run_blocking(number).await, run_blocking(REQUEST.carry(number)).await)
+    /// }))?;
+    /// assert_eq!((without.unwrap(), with.unwrap()), (None, Some(7)));
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn carry<R, F>(&'static self, f: F) -> impl FnOnce() -> R + Send + use<R, F, T>
+    where
+        T: Clone + Send,
+        F: FnOnce() -> R + Send,
+    {
+        let value = self.with(T::clone);
+        move || match value {
+            Some(value) => self.sync_scope(value, f),
+            None => f(),
+        }
+    }
+
     /// Calls `f` with the current value; `None` if no value is set.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Option<R> {
         // The value is owned here, so that `f` does not run under the borrow (L8).

@@ -32,7 +32,7 @@ impl UnclaimedPanic {
     }
 
     /// The payload of a closure that was sent to make a task.
-    pub(super) fn of_closure(
+    pub(crate) fn of_closure(
         site: &'static Location<'static>,
         home: &Arc<Inbox>,
         payload: Payload,

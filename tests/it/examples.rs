@@ -54,6 +54,24 @@ impl Client {
 }
 
 #[test]
+fn blocking_work_counts_what_is_below_a_directory() {
+    let Some(_guard) = watched() else { return };
+    let root = std::env::temp_dir().join(format!("readily-blocking-work-{}", std::process::id()));
+    let below = root.join("a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    for n in 0..40 {
+        let directory = if n % 2 == 0 { &root } else { &below };
+        std::fs::write(directory.join(format!("{n}.txt")), "line\n".repeat(n)).unwrap();
+    }
+    let stdout = run("blocking_work", &[root.to_str().expect("text")]);
+    std::fs::remove_dir_all(&root).unwrap();
+    let lines: usize = (0..40).sum();
+    let bytes = 5 * lines;
+    let counted = format!("files: 40, lines: {lines}, bytes: {bytes}, failed: 0\nthreads: ");
+    assert!(stdout.starts_with(&counted), "{stdout}");
+}
+
+#[test]
 fn a_fan_out_has_as_many_connections_as_it_may_and_no_more() {
     let Some(_guard) = watched() else { return };
     for at_most in [1, 7] {
@@ -100,7 +118,8 @@ fn refused(name: &str, args: &[&str]) -> String {
 #[test]
 fn examples_with_invalid_arguments_print_their_usage() {
     let Some(_guard) = watched() else { return };
-    let calls: [(&str, &[&str]); 13] = [
+    let calls: [(&str, &[&str]); 14] = [
+        ("blocking_work", &["a", "b"]),
         ("fan_out", &["0"]),
         ("fan_out", &["many"]),
         ("fan_out", &["1", "2"]),

@@ -9,12 +9,13 @@ use crate::support::{
     Log, collect_unhandled, guard, is_alone, is_nonblocking, strict_loop, strict_run,
     strict_runner, turn_times, turn_until,
 };
+use readily::blocking::{QueuedJobs, SubmitError};
 use readily::event_loop::ExitReason;
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::task::WaitError;
-use readily::{Closures, Error, EventLoop, Interest, JoinError, wait_for};
+use readily::{Closures, Error, EventLoop, Interest, JoinError, ThreadPool, wait_for};
 use std::cell::Cell;
 use std::future::pending;
 use std::io::Write;
@@ -191,6 +192,52 @@ fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {
     ));
     remote.stop().unwrap();
     assert!(home.join().unwrap());
+}
+
+/// R253: a child of the process that made a pool has none of its threads: its calls are errors that return the
+/// closure, and its destructors join nothing.
+#[test]
+fn in_a_fork_a_pool_says_so_and_waits_for_no_thread() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let mut pool = Some(ThreadPool::new());
+    let (open, gate) = channel::<()>();
+    let (started, has_started) = channel();
+    let job = pool.as_ref().unwrap().run_blocking(move || {
+        started.send(()).unwrap();
+        gate.recv().is_ok()
+    });
+    let mut running = Some(job);
+    has_started.recv().unwrap();
+    let code = in_a_fork(|| {
+        let (pool, mut running) = (pool.take().unwrap(), running.take().unwrap());
+        let mut own = pool.run_blocking(|| 7);
+        let refused = pool.try_submit(|| 7).map_err(SubmitError::into_inner);
+        let is_cancelled = |error| matches!(error, WaitError::Join(JoinError::CancelledFor(_)));
+        let results = [
+            refused.is_err_and(|seven| seven() == 7),
+            matches!(pool.try_submit(|| 7), Err(SubmitError::Forked(_))),
+            own.wait().is_err_and(is_cancelled),
+            running.done() && running.wait().is_err_and(is_cancelled),
+            pool.stats().threads == 0,
+            pool.shutdown_blocking(QueuedJobs::Run, Duration::MAX)
+                .is_ok(),
+        ];
+        drop((own, running));
+        pool.close(QueuedJobs::Cancel);
+        drop(pool);
+        let failed = results.iter().position(|holds| !holds);
+        failed.map_or(0, |nth| nth as i32 + 1)
+    });
+    assert_eq!(code, 0);
+    open.send(()).unwrap();
+    assert!(
+        running.unwrap().wait().unwrap(),
+        "the parent's pool goes on"
+    );
+    assert_eq!(pool.unwrap().run_blocking(|| 7).wait().unwrap(), 7);
 }
 
 /// R004: the number is another file's, the file has another number, and the kernel goes on.

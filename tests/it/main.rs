@@ -37,6 +37,7 @@ mod own_kernel;
 mod owned_waits;
 mod panics;
 mod payloads;
+mod pools;
 mod readiness;
 mod reentrancy;
 mod refused;

@@ -25,6 +25,7 @@ mod hangups;
 mod interest;
 mod kernels;
 mod limits;
+mod pools;
 mod programs;
 mod queues;
 mod scripted;

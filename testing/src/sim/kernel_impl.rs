@@ -13,7 +13,7 @@ use super::{Faults, Fd, Kernel, os, watch_list};
 use readily::Readiness;
 use readily::event_loop::Descriptor;
 use readily::io::TcpStream;
-use readily::spi::{VirtualFd, VirtualKernel};
+use readily::spi::{BlockingJobs, VirtualFd, VirtualKernel};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io;
@@ -54,6 +54,18 @@ impl VirtualKernel for Kernel {
 
     fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
         Ok(Rc::new(Kernel::connect(self, addr)?))
+    }
+
+    fn blocking_jobs(&self) -> BlockingJobs {
+        self.table.borrow().blocking_jobs
+    }
+
+    fn hold_time(&self, hold: bool) {
+        let pauses = &mut self.table.borrow_mut().pauses;
+        match hold {
+            true => *pauses += 1,
+            false => *pauses -= 1,
+        }
     }
 
     fn identity(&self) -> Option<usize> {

@@ -12,6 +12,7 @@ use super::streams::{self, Endpoint};
 use super::virtual_wait::{REAL_TIMEOUT, Trace};
 use super::watch_list::WatchList;
 use super::{Kernel, os};
+use readily::spi::BlockingJobs;
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use readily_sys::kq_abi::Personality;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -67,6 +68,8 @@ pub(super) struct Table {
     due: BTreeSet<(u64, u64)>,
     /// How many guards stop the time.
     pub(super) pauses: usize,
+    /// Where the jobs of thread pools run.
+    pub(super) blocking_jobs: BlockingJobs,
     /// How long a wait lasts, in real time, if only a notification can end it.
     pub(super) real_timeout: Duration,
     /// Whether the last wait found no event.
@@ -92,6 +95,7 @@ impl Table {
             faults,
             due: BTreeSet::new(),
             pauses: 0,
+            blocking_jobs: BlockingJobs::AtOnce,
             real_timeout: REAL_TIMEOUT,
             idle: false,
             trace: None,

@@ -14,6 +14,7 @@ use super::table::Table;
 use super::{Kernel, os};
 use readily::clock::{LAST, NEVER, nanos};
 use readily::poll::Notify;
+use readily::spi::BlockingJobs;
 use readily_sys::errno::EINTR;
 use std::collections::VecDeque;
 use std::io;
@@ -113,6 +114,36 @@ impl Kernel {
     /// any time, so a kernel cannot distinguish a slow thread from two tasks that wait for each other.
     pub fn set_real_timeout(&self, real_timeout: Duration) {
         self.table.borrow_mut().real_timeout = real_timeout;
+    }
+}
+
+impl Kernel {
+    /// Sets where the jobs of thread pools run. The default is [`BlockingJobs::AtOnce`]: in the loop itself, in an
+    /// order of the seed. With [`BlockingJobs::HoldTime`] they run on threads, and the time stands still until
+    /// they have returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::spi::BlockingJobs;
+    /// use readily::run_blocking;
+    /// use readily_testing::SimLoop;
+    /// use std::thread;
+    /// use std::time::Duration;
+    ///
+    /// let mut sim = SimLoop::new(7);
+    /// let home = thread::current().id();
+    /// let here = || thread::current().id();
+    /// assert_eq!(sim.run(async move { run_blocking(here).await })?.unwrap(), home);
+    ///
+    /// sim.kernel().set_blocking_jobs(BlockingJobs::HoldTime);
+    /// let there = sim.run(async move { run_blocking(here).await })?.unwrap();
+    /// assert_ne!(there, home);
+    /// assert_eq!(sim.elapsed(), Duration::ZERO);
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    pub fn set_blocking_jobs(&self, jobs: BlockingJobs) {
+        self.table.borrow_mut().blocking_jobs = jobs;
     }
 }
 

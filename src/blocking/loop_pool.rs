@@ -1,0 +1,248 @@
+//! The pool of a loop: made at the first job, shut down with the loop.
+//!
+//! Closing the loop cancels the jobs that wait, and waits for those that run up to a limit; what is left
+//! then is reported. It does not wait during a panic, whose message would come late (R242), nor on a
+//! thread that turns another loop (N5).
+//!
+//! In asyncio: `loop.set_default_executor`, and `shutdown_default_executor` at the end of `run`.
+
+use super::errors::{BuildError, StillRunning};
+use super::job::{Job, Run};
+use super::pool::{QueuedJobs, ThreadPool};
+use super::run_blocking::RunBlocking;
+use crate::base::sync::start_thread;
+use crate::event_loop::{Attachment, LoopHandle, Unhandled, WeakHandle, current};
+use crate::task::{JoinError, Task};
+use readily_sys::fork::ForkGuard;
+use readily_sys::signal_mask::BlockedSignals;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::panic::Location;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// How long the end of a loop waits for the jobs of its pool that run.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs `f` on a thread of the current loop's pool, so that the loop goes on meanwhile, and returns the
+/// future of its result.
+///
+/// For code that blocks: files, name look-ups, databases without an asynchronous driver. The job is submitted
+/// at once. A job that never ends (a watcher, a server) keeps a thread of the pool for ever: use
+/// [`run_on_thread`]. `f` has none of the task-locals that are set here, except those that it takes along
+/// with [`TaskLocal::carry`](crate::task::TaskLocal::carry).
+///
+/// # Panics
+///
+/// Outside a loop, which has the pool. A [`ThreadPool`] of your own can be used everywhere.
+///
+/// # Cancellation
+///
+/// Dropping the future before the job has started cancels it; a job that has started runs to its end: see
+/// [`RunBlocking`].
+///
+/// # Examples
+///
+/// ```
+/// use readily::{run, run_blocking};
+///
+/// let text = run(async {
+///     let file = run_blocking(|| std::fs::read_to_string("Cargo.toml")).await;
+///     file.expect("it does not panic")
+/// })?;
+/// assert!(text?.contains("[package]"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "to_thread")]
+#[doc(alias = "run_in_executor")]
+#[doc(alias = "spawn_blocking")]
+#[doc(alias = "unblock")]
+#[track_caller]
+pub fn run_blocking<F, T>(f: F) -> RunBlocking<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let site = Location::caller();
+    match current::with(|handle| handle.thread_pool().run_blocking_on(Some(handle), f, site)) {
+        Some(job) => job,
+        None => panic!(
+            "no loop is running on this thread: use readily::run, or a ThreadPool of your own"
+        ),
+    }
+}
+
+/// Runs `f` on a thread of its own, outside all pools: for a job that takes long or never ends, and so would
+/// keep a thread of a pool. The thread has this name, and ends with `f`.
+///
+/// It can be called on any thread, with a loop or without. The job starts at once, so a drop of the future
+/// does not cancel it.
+///
+/// # Errors
+///
+/// That of starting a thread; `f` is lost then. `InvalidInput`, if the name contains a NUL character.
+///
+/// # Examples
+///
+/// ```
+/// use readily::blocking::run_on_thread;
+///
+/// let sum = readily::run(async {
+///     let job = run_on_thread("sums", || (1..=6).sum::<u32>())?;
+///     Ok::<_, std::io::Error>(job.await.expect("it does not panic"))
+/// })?;
+/// assert_eq!(sum?, 21);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn run_on_thread<F, T>(name: &str, f: F) -> io::Result<RunBlocking<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if name.contains('\0') {
+        let error = BuildError::InvalidName(name.to_owned());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+    }
+    let job = Arc::new(Job::new(f, None, Location::caller()));
+    let run = Arc::clone(&job);
+    let _inherited = BlockedSignals::new(); // R254
+    start_thread(thread::Builder::new().name(name.to_owned()), move || {
+        run.run()
+    })?;
+    Ok(RunBlocking::on_thread(job, ForkGuard::new()?))
+}
+
+impl LoopHandle {
+    /// Runs `f` on a thread of this loop's pool, and then `callback` with its result on the loop's thread.
+    /// The loop does not end before.
+    ///
+    /// The callback runs as a task, which is returned: cancelling it drops `callback`, and `f` if that has
+    /// not started; dropping it detaches it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::EventLoop;
+    ///
+    /// let mut event_loop = EventLoop::new()?;
+    /// event_loop.run_blocking_with(
+    ///     || std::fs::metadata("Cargo.toml").is_ok_and(|data| data.is_file()),
+    ///     |handle, is_file| {
+    ///         assert!(is_file.expect("it does not panic"));
+    ///         handle.stop();
+    ///     },
+    /// );
+    /// event_loop.run()?;
+    /// # Ok::<(), readily::Error>(())
+    /// ```
+    #[doc(alias = "run_in_executor")]
+    #[doc(alias = "uv_queue_work")]
+    #[track_caller]
+    pub fn run_blocking_with<F, T, C>(&self, f: F, callback: C) -> Task<()>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+        C: FnOnce(&Self, Result<T, JoinError>) + 'static,
+    {
+        let job = self
+            .thread_pool()
+            .run_blocking_on(Some(self), f, Location::caller());
+        self.spawn(async move {
+            let result = job.await;
+            let handle = WeakHandle::current();
+            handle.and_then(|handle| handle.with(|handle| callback(handle, result)));
+        })
+    }
+
+    /// Returns the pool of this loop, on which [`run_blocking`] runs its jobs; made at the first call.
+    ///
+    /// It ends with the loop: jobs that wait are cancelled, and for those that run the loop waits as long
+    /// as [`set_shutdown_timeout`](Self::set_shutdown_timeout) allows.
+    #[must_use]
+    pub fn thread_pool(&self) -> ThreadPool {
+        self.attached(LoopPool::default, LoopPool::get)
+    }
+
+    /// Makes `pool` the pool of this loop. It may serve other loops, too: the end of this loop does not shut
+    /// it down. Jobs of the pool from before go on.
+    #[doc(alias = "set_default_executor")]
+    pub fn set_thread_pool(&self, pool: ThreadPool) {
+        let before = self.attached(LoopPool::default, |own| own.replace(pool, false));
+        drop(before);
+    }
+
+    /// Makes `pool` the pool of this loop, which shuts it down at its end.
+    pub(crate) fn own_thread_pool(&self, pool: ThreadPool) {
+        let before = self.attached(LoopPool::default, |own| own.replace(pool, true));
+        drop(before);
+    }
+
+    /// Sets how long closing this loop waits for the jobs of its pool that still run; five seconds by
+    /// default. Those that are left then are reported as
+    /// [`Unhandled::JobsLeft`]. Closing does not wait while a panic unwinds, nor
+    /// on a thread that turns another loop.
+    pub fn set_shutdown_timeout(&self, limit: Duration) {
+        self.attached(LoopPool::default, |own| own.limit.set(limit));
+    }
+}
+
+/// What a loop has of its pool.
+struct LoopPool {
+    pool: RefCell<Option<ThreadPool>>,
+    /// Whether the pool ends with the loop.
+    is_owned: Cell<bool>,
+    limit: Cell<Duration>,
+}
+
+impl Default for LoopPool {
+    fn default() -> Self {
+        Self {
+            pool: RefCell::default(),
+            is_owned: Cell::new(true),
+            limit: Cell::new(SHUTDOWN_TIMEOUT),
+        }
+    }
+}
+
+impl LoopPool {
+    fn get(&self) -> ThreadPool {
+        let mut pool = self.pool.borrow_mut();
+        pool.get_or_insert_with(ThreadPool::new).clone()
+    }
+
+    fn replace(&self, pool: ThreadPool, is_owned: bool) -> Option<ThreadPool> {
+        self.is_owned.set(is_owned);
+        self.pool.replace(Some(pool))
+    }
+}
+
+impl Attachment for LoopPool {
+    fn close(&self) {
+        let pool = self.pool.take();
+        let Some(pool) = pool.filter(|_| self.is_owned.get()) else {
+            return;
+        };
+        let limit = match thread::panicking() {
+            true => Duration::ZERO,
+            false => self.limit.get(),
+        };
+        if let Err(left) = pool.shutdown_blocking(QueuedJobs::Cancel, limit) {
+            report(left, limit);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+fn report(left: StillRunning, waited: Duration) {
+    let sites = left.running.iter().map(|job| job.site).collect();
+    let left = Unhandled::JobsLeft { sites, waited };
+    if let Some(handle) = WeakHandle::current() {
+        handle.report(&left);
+    }
+}

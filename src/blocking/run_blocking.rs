@@ -1,0 +1,278 @@
+//! The future of a job: awaits the result, or blocks a thread for it, or cancels the job.
+//!
+//! The future is not bound to a loop. The thread of the pool stores the result and wakes the waiter; the
+//! wake of a task is a message of the inbox, so many results cost one notification. A thread that
+//! turns a loop must not block (N5), and a thread of the pool would wait for itself (R240): there
+//! `wait` returns an error.
+//!
+//! In asyncio this is the future that `run_in_executor` returns.
+
+use super::errors::SubmitError;
+use super::job::Outcome;
+use super::pool_state::now;
+use super::queue::Ticket;
+use super::workers::Workers;
+use crate::event_loop::{CrossLoopWait, current};
+use crate::task::{JoinError, WaitError, budget};
+use readily_sys::fork::ForkGuard;
+use std::fmt;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// A job on a thread: awaiting it gives the closure's result, once. Returned by
+/// [`run_blocking`](crate::run_blocking()) and [`Lane::submit`](super::Lane::submit).
+///
+/// The job was submitted when this was made, and is on its way whether or not this is polled.
+/// It can be awaited on any loop, and in any executor.
+///
+/// # Errors
+///
+/// [`JoinError::Panicked`] with the payload, if the closure panicked. [`JoinError::CancelledFor`], if it
+/// never ran: the pool was shut down before or meanwhile, no thread could be started, or the pool belongs
+/// to a parent process.
+///
+/// # Cancellation
+///
+/// Dropping this before the job has started removes the job from the queue: it never runs, and the closure
+/// is dropped here, on the dropping thread. A job that has started cannot be stopped: it runs to its end
+/// and keeps its thread and its place in the lane's limit until then, and its result is dropped on that
+/// thread. A result that was there, and was not taken, is dropped on the dropping thread. A panic that no
+/// waiter takes follows the [`PanicPolicy`](crate::PanicPolicy) of the loop on which this was dropped.
+///
+/// Dropping a pending `.await` of `&mut job` loses nothing.
+#[must_use = "dropping it cancels a job that has not started"]
+pub struct RunBlocking<T: 'static> {
+    state: State<T>,
+    /// Counts the wait in debug mode, in which a loop that nothing can wake is reported.
+    wait: Option<CrossLoopWait>,
+}
+
+enum State<T> {
+    Submitted(Arc<dyn Outcome<T>>, Home),
+    Refused(JoinError),
+    Taken,
+}
+
+/// Where a job runs.
+enum Home {
+    Pool(Arc<Workers>, Ticket),
+    /// A thread of its own.
+    Thread(ForkGuard),
+}
+
+impl Home {
+    /// Whether the job's thread is in a parent process. Asked before the lock of the job is taken, which
+    /// that thread may have had at the fork (R253).
+    fn forked(&self) -> bool {
+        match self {
+            Self::Pool(pool, _) => pool.forked(),
+            Self::Thread(guard) => guard.forked(),
+        }
+    }
+}
+
+/// The result in a child of the process that made the pool.
+fn in_a_fork() -> JoinError {
+    SubmitError::Forked(()).into_join_error()
+}
+
+impl<T: 'static> RunBlocking<T> {
+    pub(super) fn in_pool(job: Arc<dyn Outcome<T>>, pool: Arc<Workers>, ticket: Ticket) -> Self {
+        Self::new(State::Submitted(job, Home::Pool(pool, ticket)))
+    }
+
+    pub(super) fn on_thread(job: Arc<dyn Outcome<T>>, fork: ForkGuard) -> Self {
+        Self::new(State::Submitted(job, Home::Thread(fork)))
+    }
+
+    pub(super) fn refused(error: JoinError) -> Self {
+        Self::new(State::Refused(error))
+    }
+
+    fn new(state: State<T>) -> Self {
+        Self { state, wait: None }
+    }
+
+    /// Whether the job has ended, and its result can be taken without waiting.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        match &self.state {
+            State::Submitted(job, home) => home.forked() || job.is_done(),
+            State::Refused(_) | State::Taken => true,
+        }
+    }
+
+    /// Gives the job up, and returns whether that was in time: `true` if it had not started, and never
+    /// runs. A job that runs goes on, and its result is dropped, as with a drop of this.
+    pub fn cancel(mut self) -> bool {
+        self.give_up()
+    }
+
+    fn give_up(&mut self) -> bool {
+        self.wait = None;
+        match std::mem::replace(&mut self.state, State::Taken) {
+            // The parent's thread may have the lock of the job. What this process has of it stays.
+            State::Submitted(_, home) if home.forked() => true,
+            State::Submitted(job, home) => {
+                let removed = match &home {
+                    Home::Pool(pool, ticket) => pool.cancel(*ticket),
+                    Home::Thread(_) => false,
+                };
+                job.abandon(removed);
+                removed
+            }
+            State::Refused(_) => true,
+            State::Taken => false,
+        }
+    }
+
+    /// Blocks this thread until the job has ended, and takes its result.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Join`] if the job panicked or never ran. [`WaitError::OnLoop`], at once, on a thread
+    /// that turns a loop; [`WaitError::OnPool`], at once, in a job of the same pool, whose threads may all
+    /// wait like this one.
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new();
+    /// let mut job = pool.run_blocking(|| 21);
+    /// assert_eq!(job.wait().unwrap(), 21);
+    /// ```
+    pub fn wait(&mut self) -> Result<T, WaitError> {
+        self.wait_until(None)
+    }
+
+    /// Blocks this thread until the job has ended, but no longer than `limit` on the system's clock, and
+    /// takes its result. A result that is there wins over a limit of zero.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait), and [`WaitError::TimedOut`] if the limit has passed.
+    ///
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    pub fn wait_for(&mut self, limit: Duration) -> Result<T, WaitError> {
+        self.wait_until(now().checked_add(limit))
+    }
+
+    fn wait_until(&mut self, end: Option<Instant>) -> Result<T, WaitError> {
+        if !self.done() {
+            if current::is_turning() {
+                return Err(WaitError::OnLoop);
+            }
+            if let State::Submitted(job, Home::Pool(pool, _)) = &self.state {
+                if let Some(waiting) = pool.current_job() {
+                    let job = job.site();
+                    return Err(WaitError::OnPool { waiting, job });
+                }
+            }
+        }
+        let result = block_on(end, |waker| self.poll_result(waker));
+        Ok(result.ok_or(WaitError::TimedOut)??)
+    }
+
+    fn poll_result(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
+        let result = match &mut self.state {
+            State::Submitted(_, home) if home.forked() => Err(in_a_fork()),
+            State::Submitted(job, _) => match job.poll(waker) {
+                Some(Poll::Ready(result)) => result,
+                Some(Poll::Pending) => {
+                    if self.wait.is_none() {
+                        self.wait = CrossLoopWait::for_a_thread();
+                    }
+                    return Poll::Pending;
+                }
+                None => unreachable!("only this takes the result, and it does so once"),
+            },
+            State::Refused(_) => {
+                let State::Refused(error) = std::mem::replace(&mut self.state, State::Taken) else {
+                    unreachable!("it was refused a line above");
+                };
+                return Poll::Ready(Err(error));
+            }
+            State::Taken => panic!("the result of this job was taken before"),
+        };
+        self.state = State::Taken;
+        self.wait = None;
+        Poll::Ready(result)
+    }
+}
+
+impl<T: 'static> Future for RunBlocking<T> {
+    type Output = Result<T, JoinError>;
+
+    /// # Panics
+    ///
+    /// If the result was taken before.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        budget::budgeted(cx, |cx| self.poll_result(cx.waker()))
+    }
+}
+
+impl<T: 'static> Drop for RunBlocking<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !matches!(self.state, State::Taken) {
+            self.give_up();
+        }
+    }
+}
+
+impl<T: 'static> fmt::Debug for RunBlocking<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let site: Option<&Location<'_>> = match &self.state {
+            State::Submitted(job, _) => Some(job.site()),
+            State::Refused(_) | State::Taken => None,
+        };
+        f.debug_struct("RunBlocking")
+            .field("done", &self.done())
+            .field("site", &site.map(ToString::to_string))
+            .finish()
+    }
+}
+
+/// Ends the sleep of a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Blocks this thread until `poll` is ready; `None` if that is not before `end`.
+pub(super) fn block_on<R>(
+    end: Option<Instant>,
+    mut poll: impl FnMut(&Waker) -> Poll<R>,
+) -> Option<R> {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        if let Poll::Ready(result) = poll(&waker) {
+            return Some(result);
+        }
+        match end {
+            None => thread::park(),
+            Some(end) => {
+                let left = end.saturating_duration_since(now());
+                if left.is_zero() {
+                    return None;
+                }
+                thread::park_timeout(left);
+            }
+        }
+    }
+}
