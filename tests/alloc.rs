@@ -15,8 +15,8 @@ use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::sync::{Barrier, Condition, LifoQueue, PriorityQueue, broadcast, channel, watch};
 use readily::{
-    CancellationToken, Closures, Event, EventLoop, Interest, JoinSet, Lock, Queue, Semaphore,
-    sleep, spawn, yield_now,
+    Callbacks, CancellationToken, Closures, Event, EventLoop, Interest, JoinSet, Lock, Queue,
+    Semaphore, sleep, spawn, yield_now,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
@@ -381,6 +381,32 @@ fn the_blocks_of_tasks_are_given_back_when_no_more_come() {
     }
     let kept = LIVE.get() - before;
     // The table and the queue keep room for a thousand entries each.
+    assert!(kept < burst / 5, "{kept} bytes are kept of {burst}");
+}
+
+/// R195.
+#[test]
+fn the_blocks_of_registrations_are_given_back_when_no_more_come() {
+    struct Large(#[allow(dead_code)] [u64; 50]);
+    impl Callbacks for Large {}
+    let mut event_loop = EventLoop::new().unwrap();
+    let (end, _other) = UnixStream::pair().unwrap();
+    let before = LIVE.get();
+    let register = |_| {
+        let end = end.try_clone().unwrap();
+        let registered = event_loop.register(end, Interest::READ, Large([0; 50]));
+        registered.map_err(|refused| refused.error).unwrap()
+    };
+    let keys: Vec<_> = (0..300).map(register).collect();
+    let burst = LIVE.get() - before;
+    for key in keys {
+        event_loop.remove(key).unwrap();
+    }
+    for _ in 0..20 {
+        event_loop.turn_now().unwrap();
+    }
+    let kept = LIVE.get() - before;
+    // The tables keep room for a thousand entries each.
     assert!(kept < burst / 5, "{kept} bytes are kept of {burst}");
 }
 

@@ -51,12 +51,26 @@ impl FdTable {
         self.pages.len() * PAGE
     }
 
+    /// The place of a page if there are no gaps before it, as usual: its distance from the first one.
+    #[inline(always)]
+    fn usual_place(&self, number: u32) -> usize {
+        let first = self.pages.first().map_or(0, |page| page.number);
+        number.wrapping_sub(first) as usize
+    }
+
+    /// The page with this number, if it is at the usual place.
+    #[inline(always)]
+    fn usual_page(&mut self, number: u32) -> Option<&mut Page> {
+        let place = self.usual_place(number);
+        self.pages
+            .get_mut(place)
+            .filter(|page| page.number == number)
+    }
+
     /// The place of a page, or where it is to be inserted.
     #[inline]
     fn find(&self, number: u32) -> Result<usize, usize> {
-        // Without gaps, as usual, it is the distance from the first page.
-        let first = self.pages.first().map_or(0, |page| page.number);
-        let place = number.wrapping_sub(first) as usize;
+        let place = self.usual_place(number);
         match self.pages.get(place) {
             Some(page) if page.number == number => Ok(place),
             _ => self.search(number),
@@ -84,6 +98,7 @@ impl FdTable {
     }
 
     /// The word of `fd`.
+    #[inline]
     pub(crate) fn get(&self, fd: i32) -> Option<u64> {
         let (number, at) = split(fd);
         let word = self.pages[self.find(number).ok()?].words[at];
@@ -92,44 +107,80 @@ impl FdTable {
 
     /// Sets the word of `fd`, whether it had one or not; any word but [`ABSENT`].
     pub(crate) fn insert(&mut self, fd: i32, word: u64) {
+        let (number, at) = split(fd);
+        if self.insert_new(fd, word).is_err() {
+            let place = self.find(number).expect("the page of a word");
+            self.pages[place].words[at] = word;
+        }
+    }
+
+    /// Sets the word of `fd`, any but [`ABSENT`], if it has none.
+    ///
+    /// # Errors
+    ///
+    /// The word that it has.
+    #[inline(always)]
+    pub(crate) fn insert_new(&mut self, fd: i32, word: u64) -> Result<(), u64> {
         debug_assert!(word != ABSENT);
         let (number, at) = split(fd);
-        let place = match self.find(number) {
-            Ok(place) => place,
-            Err(place) => {
-                self.insert_page(place, number);
-                place
-            }
+        let page = match self.usual_page(number) {
+            Some(page) => page,
+            None => self.make_page(number),
         };
-        let page = &mut self.pages[place];
-        if page.words[at] == ABSENT {
-            self.unused -= usize::from(page.used == 0);
-            page.used += 1;
-            self.len += 1;
+        let old = &mut page.words[at];
+        if *old != ABSENT {
+            return Err(*old);
         }
-        page.words[at] = word;
+        *old = word;
+        let unused = usize::from(page.used == 0);
+        page.used += 1;
+        self.unused -= unused;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// The page with this number, wherever it is: made, if there is none.
+    #[cold]
+    #[inline(never)]
+    fn make_page(&mut self, number: u32) -> &mut Page {
+        let place = self.find(number).unwrap_or_else(|place| {
+            self.insert_page(place, number);
+            place
+        });
+        &mut self.pages[place]
     }
 
     /// Removes the word of `fd`, and returns it.
+    #[inline(always)]
     pub(crate) fn remove(&mut self, fd: i32) -> Option<u64> {
-        if self.len == 0 {
-            return None;
-        }
         let (number, at) = split(fd);
-        let place = self.find(number).ok()?;
-        let page = &mut self.pages[place];
+        let page = match self.usual_page(number) {
+            Some(page) => page,
+            None => {
+                let place = self.search(number).ok()?;
+                &mut self.pages[place]
+            }
+        };
         let word = std::mem::replace(&mut page.words[at], ABSENT);
         if word == ABSENT {
             return None;
         }
         page.used -= 1;
-        self.unused += usize::from(page.used == 0);
+        let unused = usize::from(page.used == 0);
+        self.unused += unused;
         self.len -= 1;
         // R126.
-        if self.unused != 0 && self.len < shrink::shrink_below(self.room()) {
-            self.free_unused();
+        if self.unused != 0 {
+            self.shrink();
         }
         Some(word)
+    }
+
+    #[inline(never)]
+    fn shrink(&mut self) {
+        if self.len < shrink::shrink_below(self.room()) {
+            self.free_unused();
+        }
     }
 
     #[cold]
@@ -191,8 +242,9 @@ mod tests {
                 match rng.below(8) < 2 + step as usize / 20_000 % 2 * 4 {
                     true => assert_eq!(table.remove(fd), model.remove(&fd)),
                     false => {
+                        let old = model.insert(fd, step);
+                        assert_eq!(table.insert_new(fd, step).err(), old);
                         table.insert(fd, step);
-                        model.insert(fd, step);
                     }
                 }
                 let other = first + rng.below(fds) as i32;

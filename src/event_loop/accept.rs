@@ -231,7 +231,7 @@ where
         };
         let (interest, peer) = (callbacks.interest(), accepted.peer);
         match cx.insert_accepted(self.site, accepted, interest, callbacks) {
-            Ok(key) => cx.open(key),
+            Ok(registration) => cx.open(registration),
             Err(refused) => {
                 let error = match refused.error {
                     Error::Io(error) => error,

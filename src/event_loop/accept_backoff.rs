@@ -172,11 +172,17 @@ impl LoopHandle {
     }
 
     /// Wakes the waiters, because a descriptor of this loop is about to be closed.
+    #[inline]
     pub(super) fn notify_fd_waiters(&self) {
         // Nearly always there is no waiter.
-        if self.fd_waiters.borrow().is_empty() {
-            return;
+        if !self.fd_waiters.borrow().is_empty() {
+            self.notify_all_fd_waiters();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn notify_all_fd_waiters(&self) {
         // Only the present waiters: one that waits again at once is for the next descriptor (L5).
         let mut waiting = Vec::new();
         for (key, _) in self.fd_waiters.borrow().iter() {

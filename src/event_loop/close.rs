@@ -11,12 +11,11 @@
 use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
 use super::error::Error;
-use super::loop_handle::{LoopHandle, Message, Registration};
-use super::registration::{Provenance, Reasons};
+use super::loop_handle::{LoopHandle, Message, RegistrationRc};
+use super::registration::{Provenance, Reasons, Registration};
 use super::report::Unhandled;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
-use std::rc::Rc;
 
 /// The work that was left when a loop was closed.
 ///
@@ -119,27 +118,39 @@ impl LoopHandle {
     /// Drops a registration that is out of the table and the poller: the callbacks, then the
     /// descriptor. Outside every borrow (L8). If one of its callbacks runs, it is dropped when that
     /// has returned (L3): see [`drop_removed`](Self::drop_removed).
-    pub(super) fn drop_registration(&self, registration: Rc<Registration>) {
-        let last = match Rc::try_unwrap(registration) {
-            Ok(last) => last,
-            Err(shared) => return self.registry.keep_removed(shared),
-        };
-        let (callbacks, fd, state) = (last.callbacks, last.fd, last.state.get());
-        let provenance = last.provenance.into_inner();
+    pub(super) fn drop_registration(&self, registration: RegistrationRc) {
+        if !registration.is_unique() {
+            return self.registry.keep_removed(registration);
+        }
         // G5: the callbacks' destructors may remove another registration, and so on. Callbacks and
         // descriptor in one closure, so that the descriptor is not closed before callbacks whose drop
         // is queued.
-        self.run_bounded(move |handle| {
-            handle.drop_now(&mut Some(callbacks));
-            if let Some(Provenance::Held(hold)) = provenance.map(|provenance| *provenance) {
-                // R131: while it is open. The owner of a shared descriptor is user code.
-                handle.guard(|| hold.release(fd.as_fd()));
-            }
-            match state.reasons.contains(Reasons::LOST) {
-                true => handle.drop_guarded(fd.forget()),
-                false => handle.close_descriptor(fd, state.site),
-            }
-        });
+        self.run_bounded(move |handle| handle.end_registration(registration));
+    }
+
+    fn end_registration(&self, registration: RegistrationRc) {
+        let here = self.enter_if_needed();
+        self.guard(|| registration.drop_tail());
+        drop(here);
+        self.caches_blocks.set(true);
+        let Some(Registration {
+            fd,
+            state,
+            provenance,
+            ..
+        }) = registration.into_header()
+        else {
+            return; // not reached: it was the only reference
+        };
+        if let Some(Provenance::Held(hold)) = provenance.into_inner() {
+            // R131: while it is open. The owner of a shared descriptor is user code.
+            self.guard(|| hold.release(fd.as_fd()));
+        }
+        let state = state.get();
+        match state.reasons.contains(Reasons::LOST) {
+            true => self.drop_guarded(fd.forget()),
+            false => self.close_descriptor(fd, state.site),
+        }
     }
 
     /// Drops the registrations that one of their own callbacks has removed, after it has returned.

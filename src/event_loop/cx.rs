@@ -10,8 +10,8 @@ use super::classify::Role;
 use super::closed_outside::is_closed_outside;
 use super::descriptor::Accepted;
 use super::error::{Error, RegisterError};
-use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
-use super::registration::{FdState, Reasons, RegisterOptions, RegistrationState};
+use super::loop_handle::{Callbacks, Cx, LoopHandle, RegistrationRc};
+use super::registration::{FdState, Reasons, RegisterOptions, Registration, RegistrationState};
 use super::registry::Key;
 use super::report::Unhandled;
 use crate::base::slab::SlabKey;
@@ -106,6 +106,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `accept(2)`; `WouldBlock` if there is none.
+    #[inline]
     pub fn accept(&self) -> io::Result<Accepted> {
         let (fd, peer) = self.fd_ref().accept()?;
         let fd = fd.into();
@@ -124,17 +125,20 @@ impl<'a> Cx<'a> {
         interest: Interest,
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
-        self.insert_accepted(Location::caller(), accepted, interest, callbacks)
+        let site = Location::caller();
+        let inserted = self.insert_accepted(site, accepted, interest, callbacks);
+        inserted.map(|registration| self.handle.key(registration.slot()))
     }
 
-    /// [`Cx::register_accepted`] for a listener: reports name the line that made the listener.
+    /// [`Cx::register_accepted`] for a listener: reports name the line that made the listener. Returns
+    /// the registration.
     pub(super) fn insert_accepted<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,
         accepted: Accepted,
         interest: Interest,
         callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
+    ) -> Result<RegistrationRc, RegisterError<C>> {
         let options = RegisterOptions {
             role: Role::Stream,
             interest,
@@ -150,9 +154,11 @@ impl<'a> Cx<'a> {
     /// Returns the interest of this registration; none once it is removed.
     #[must_use]
     pub fn interest(&self) -> Interest {
-        self.handle
-            .interest_of(self.key())
-            .unwrap_or(Interest::NONE)
+        let state = self.registration.state.get();
+        match state.reasons.contains(Reasons::REMOVED) {
+            true => Interest::NONE,
+            false => state.interest,
+        }
     }
 
     /// Sets the interest of this registration.
@@ -245,8 +251,10 @@ impl<'a> Cx<'a> {
     /// Ends this registration: when the callback returns, its callbacks are dropped and its
     /// descriptor is closed. A second call has no effect.
     pub fn close(&self) {
-        // An unknown key means that this is the second call.
-        let _ = self.handle.remove(self.key());
+        // Nothing is found by a second call.
+        if let Some(registration) = self.handle.deregister(self.slot()) {
+            self.handle.drop_registration(registration);
+        }
     }
 }
 

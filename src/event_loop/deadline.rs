@@ -9,14 +9,13 @@
 
 use super::classify::Branch;
 use super::error::Error;
-use super::loop_handle::{Action, Call, Cx, LoopHandle, Registration};
+use super::loop_handle::{Action, Call, Cx, LoopHandle, RegistrationRc};
 use super::origin::Origin;
 use super::panics::catch;
-use super::registration::Reasons;
+use super::registration::{Reasons, Registration};
 use super::registry::Key;
 use crate::base::slab::SlabKey;
 use std::panic::Location;
-use std::rc::Rc;
 use std::time::Duration;
 
 impl LoopHandle {
@@ -73,6 +72,7 @@ impl LoopHandle {
             });
             let at_ns = self.times.deadline_ns(after);
             let timer = self.arm(at_ns, Action::call(call));
+            registration.has_deadline.set(true);
             self.registry
                 .keep_deadline(registration.state.get().fd, timer);
         }
@@ -81,6 +81,13 @@ impl LoopHandle {
     /// Cancels the deadline of a registration that ends.
     #[inline]
     pub(super) fn cancel_deadline(&self, registration: &Registration) {
+        if registration.has_deadline.replace(false) {
+            self.cancel_timer_of(registration);
+        }
+    }
+
+    #[inline(never)]
+    fn cancel_timer_of(&self, registration: &Registration) {
         if let Some(timer) = self.registry.take_deadline(registration.state.get().fd) {
             // The timer's closure has only numbers: dropping it runs no user code (L8).
             drop(self.times.timers.borrow_mut().cancel(timer));
@@ -90,30 +97,24 @@ impl LoopHandle {
     fn deadline_passed(&self, slot: SlabKey, site: &'static Location<'static>) {
         if let Some(registration) = self.registry.get(slot) {
             // The timer has fired: there is nothing to cancel.
+            registration.has_deadline.set(false);
             let _ = self.registry.take_deadline(registration.state.get().fd);
-            self.call_one(slot, registration, Some(site));
+            self.call_one(registration, Some(site));
         }
     }
 
     /// Runs `on_open` of a connection that a listener has accepted. The listener's `accept` closure
     /// has returned by then: neither runs inside the other (L3).
-    pub(super) fn open(&self, key: Key) {
-        if let Some(registration) = self.registry.get(key.slot) {
-            self.call_one(key.slot, registration, None);
-        }
+    pub(super) fn open(&self, registration: RegistrationRc) {
+        self.call_one(registration, None);
     }
 
     /// Calls one callback outside a batch of events. If it panics, its registration is removed, as
     /// in a batch.
-    fn call_one(
-        &self,
-        slot: SlabKey,
-        registration: Rc<Registration>,
-        deadline: Option<&'static Location<'static>>,
-    ) {
+    fn call_one(&self, registration: RegistrationRc, deadline: Option<&'static Location<'static>>) {
         let called = catch(|| {
             // L3: no turn runs inside another, so the callbacks are never borrowed already.
-            if let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() {
+            if let Some(mut callbacks) = registration.borrow_tail() {
                 let cx = Cx::new(self, &registration);
                 match deadline {
                     Some(_) => callbacks.on_timeout(&cx),
@@ -122,7 +123,7 @@ impl LoopHandle {
             }
         });
         if let Err(payload) = called {
-            let removed = self.deregister(slot);
+            let removed = self.deregister(registration.slot());
             let origin = match deadline {
                 Some(site) => Origin::Timer { site },
                 None => registration.origin(Branch::Connect),

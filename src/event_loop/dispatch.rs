@@ -10,14 +10,13 @@
 
 use super::classify::{Branch, Role, classify};
 use super::current;
-use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
+use super::loop_handle::{Callbacks, Cx, LoopHandle, RegistrationRc};
 use super::origin::Origin;
 use super::panics::Payload;
-use super::registration::{FLOW, Reasons, RegistrationState};
+use super::registration::{FLOW, Reasons, Registration, RegistrationState};
 use super::registry::is_source;
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, NOTIFIER, Readiness, Trigger};
-use std::rc::Rc;
 
 /// The call of a callback that is being made, for the code that catches its panic.
 pub(super) struct Running {
@@ -79,7 +78,7 @@ impl LoopHandle {
 
     /// Runs the branches of an event, in order, and what is left to be done after them.
     #[inline(never)]
-    fn run_branches(&self, event: &Event, registration: Rc<Registration>, running: &mut Running) {
+    fn run_branches(&self, event: &Event, registration: RegistrationRc, running: &mut Running) {
         let (state, ready) = (registration.state.get(), event.ready());
         let mut branches = classify(state.role, ready);
         if state.trigger == Trigger::OneShot {
@@ -103,17 +102,17 @@ impl LoopHandle {
         &self,
         branch: Branch,
         event: &Event,
-        registration: Rc<Registration>,
+        registration: RegistrationRc,
         running: &mut Running,
     ) {
         running.branch = branch;
-        let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
+        let Some(mut callbacks) = registration.borrow_tail() else {
             return; // L3, as below
         };
         let cx = &Cx::new(self, &registration);
         match branch {
-            Branch::Read => (**callbacks).on_read(cx),
-            _ => (**callbacks).on_default(cx, event.ready()),
+            Branch::Read => callbacks.on_read(cx),
+            _ => callbacks.on_default(cx, event.ready()),
         }
         drop(callbacks);
         if !current::is(self) {
@@ -133,14 +132,14 @@ impl LoopHandle {
         &self,
         branch: Branch,
         event: &Event,
-        registration: &Registration,
+        registration: &RegistrationRc,
         running: &mut Running,
     ) {
         // L3: no turn runs inside another, so the callbacks are never borrowed already.
-        let Ok(mut callbacks) = registration.callbacks.try_borrow_mut() else {
+        let Some(mut callbacks) = registration.borrow_tail() else {
             return;
         };
-        let callbacks = &mut **callbacks;
+        let callbacks = &mut *callbacks;
         if self.is_observed() {
             self.begin_branch(running);
         }
@@ -174,7 +173,7 @@ impl LoopHandle {
 
     /// What is rarely needed after the branches of an event.
     #[cold]
-    fn after_branches(&self, registration: Rc<Registration>, ready: Readiness) {
+    fn after_branches(&self, registration: RegistrationRc, ready: Readiness) {
         let by_edge = |reasons: Reasons| reasons.contains(Reasons::BY_EDGE);
         if ready.is_hangup() || by_edge(registration.state.get().reasons) {
             self.handle_open_error(registration.slot(), &registration, ready);

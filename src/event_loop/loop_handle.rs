@@ -18,7 +18,7 @@ use super::loop_time::{LoopTime, TimeSource};
 use super::origin::Origin;
 use super::panics::Payload;
 use super::ready_queue::ReadyQueue;
-use super::registration;
+use super::registration::{self, Registration};
 use super::registry::Registry;
 use super::report::Reports;
 use super::stopwatch::Stopwatch;
@@ -72,6 +72,8 @@ pub struct LoopHandle {
     pub(super) turn: Cell<Option<u64>>,
     /// L9: how many closures and task polls may still run before the kernel is polled again.
     pub(super) calls_left: Cell<usize>,
+    /// Whether freed registrations may be in the cache of blocks.
+    pub(super) caches_blocks: Cell<bool>,
     /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
 }
@@ -129,6 +131,7 @@ impl LoopHandle {
             host: Host::default(),
             turn: Cell::new(None),
             calls_left: Cell::new(0),
+            caches_blocks: Cell::new(false),
             stale_turns: Cell::new(0),
         }))
     }
@@ -153,8 +156,8 @@ pub(super) type Message = inbox::Message<LoopHandle>;
 /// The inbox of a loop, which outlives it.
 pub(crate) type Inbox = inbox::Inbox<LoopHandle>;
 
-/// A registration of the loop.
-pub(super) type Registration = registration::Registration<dyn Callbacks>;
+/// A registration of the loop, with its callbacks.
+pub(super) type RegistrationRc = registration::RegistrationRc<dyn Callbacks>;
 
 /// The argument of every callback: access to its loop, its key and its descriptor.
 ///

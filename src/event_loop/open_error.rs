@@ -15,8 +15,8 @@
 
 use super::classify::Role;
 use super::error::Error;
-use super::loop_handle::{Callbacks, Cx, LoopHandle, Registration};
-use super::registration::{Reasons, RegistrationState, effective};
+use super::loop_handle::{Callbacks, Cx, LoopHandle};
+use super::registration::{Reasons, Registration, RegistrationState, effective};
 use super::report::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Readiness, Trigger};

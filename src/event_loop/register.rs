@@ -10,27 +10,24 @@
 use super::classify::Role;
 use super::descriptor::{Descriptor, belongs_to};
 use super::error::{Error, RegisterError};
-use super::loop_handle::{Callbacks, LoopHandle, Registration};
+use super::loop_handle::{Callbacks, LoopHandle, RegistrationRc};
 use super::registration::{
-    FdState, Provenance, Reasons, RegisterOptions, RegistrationState, effective,
+    FdState, Provenance, Reasons, RegisterOptions, Registration, RegistrationState, effective,
 };
 use super::registry::{Key, is_source};
 use crate::base::slab::SlabKey;
 use crate::poll::{FdOwned, FdRef, Interest, Trigger};
 use readily_sys::nonblocking::Hold;
 use readily_sys::socket;
+use readily_sys::tail_rc::NewTailRc;
 use readily_sys::transfer::Transfer;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::panic::Location;
-use std::rc::Rc;
 
-/// The callbacks of a registration that the poller has not accepted yet: of no size, so that their box
-/// allocates nothing.
-struct NoCallbacks;
-
-impl Callbacks for NoCallbacks {}
+/// A registration whose callbacks, of the type `C`, are not stored yet.
+type NewRegistration<C> = NewTailRc<Registration, dyn Callbacks, C>;
 
 impl LoopHandle {
     /// Registers a descriptor with its callbacks, level-triggered.
@@ -112,7 +109,8 @@ impl LoopHandle {
             transfer: Transfer::FILE, // the source does its own reading and writing
         };
         let descriptor = descriptor.into().on(self.kernel());
-        self.insert_from((site, None), options, descriptor, callbacks)
+        let inserted = self.insert_from((site, None), options, descriptor, callbacks);
+        inserted.map(|registration| self.key(registration.slot()))
     }
 
     /// Begins to connect to `addr`, and registers the connection.
@@ -333,7 +331,7 @@ impl LoopHandle {
 
     /// Removes a registration from the table and the poller. The caller drops the result outside
     /// every borrow (L8).
-    pub(super) fn deregister(&self, slot: SlabKey) -> Option<Rc<Registration>> {
+    pub(super) fn deregister(&self, slot: SlabKey) -> Option<RegistrationRc> {
         let registration = self.registry.remove(slot)?;
         self.cancel_deadline(&registration);
         let state = registration.state.get();
@@ -373,18 +371,39 @@ impl LoopHandle {
         callbacks: C,
     ) -> Result<Key, RegisterError<C>> {
         let from = (Location::caller(), None);
-        self.insert_from(from, options, descriptor, callbacks)
+        let inserted = self.insert_from(from, options, descriptor, callbacks);
+        inserted.map(|registration| self.key(registration.slot()))
     }
 
-    /// [`insert`](Self::insert) with the line, and the peer, that reports name.
+    /// [`insert`](Self::insert) with the line, and the peer, that reports name. Returns the registration.
     #[inline]
     pub(super) fn insert_from<C: Callbacks + 'static>(
+        &self,
+        from: (&'static Location<'static>, Option<SocketAddr>),
+        options: RegisterOptions,
+        descriptor: Descriptor,
+        callbacks: C,
+    ) -> Result<RegistrationRc, RegisterError<C>> {
+        if NewRegistration::<C>::FITS {
+            return self.insert_inline(from, options, descriptor, callbacks);
+        }
+        let boxed = self.insert_inline(from, options, descriptor, Box::new(callbacks));
+        boxed.map_err(|refused| RegisterError {
+            error: refused.error,
+            descriptor: refused.descriptor,
+            callbacks: *refused.callbacks,
+        })
+    }
+
+    /// The same for callbacks that have a place in the block of their registration.
+    #[inline]
+    fn insert_inline<C: Callbacks + 'static>(
         &self,
         (site, peer): (&'static Location<'static>, Option<SocketAddr>),
         options: RegisterOptions,
         descriptor: Descriptor,
         callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
+    ) -> Result<RegistrationRc, RegisterError<C>> {
         let state = match self.check_new(options, site, &descriptor) {
             Ok(state) => state,
             Err(error) => {
@@ -395,22 +414,21 @@ impl LoopHandle {
                 });
             }
         };
-        let none = Box::new(NoCallbacks);
-        let new = Rc::new(Registration::new(state, options.transfer, descriptor, none));
-        match self.add(Rc::clone(&new), options, peer) {
-            Ok(key) => {
-                new.callbacks.replace(Box::new(callbacks));
-                Ok(key)
-            }
+        let new = Registration::new(state, options.transfer, descriptor);
+        let new = NewRegistration::<C>::new(new);
+        match self.add(new.shared(), options, peer) {
+            // Only now: until the poller has accepted the descriptor, they can be returned.
+            Ok(()) => Ok(new.fill(callbacks, |callbacks| callbacks)),
             Err(error) => Err(RegisterError {
                 error,
-                descriptor: Rc::into_inner(new).map(|refused| refused.fd),
+                descriptor: new.into_header().map(|refused| refused.fd),
                 callbacks,
             }),
         }
     }
 
     /// Refuses a descriptor that cannot be registered, before anything is changed.
+    #[inline]
     fn check_new(
         &self,
         options: RegisterOptions,
@@ -424,6 +442,7 @@ impl LoopHandle {
     }
 
     /// The same for any registration. Returns the number.
+    #[inline]
     pub(super) fn check_new_fd(
         &self,
         descriptor: FdRef<'_>,
@@ -433,15 +452,8 @@ impl LoopHandle {
         if !belongs_to(descriptor, self.kernel()) {
             return Err(Error::BadDescriptor { fd });
         }
-        if let Some((slot, site)) = self.registry.find(fd) {
-            return Err(Error::AlreadyRegistered {
-                fd,
-                key: self.key(slot),
-                site,
-            });
-        }
         // R133: only for a descriptor that the loop has not made. A number that is not open is refused
-        // by the poller.
+        // by the poller, one that is registered already by the table.
         let made_here = fd_state == FdState::MadeHere;
         if !made_here && descriptor.is_unconnected().unwrap_or(false) {
             return Err(Error::NotConnected { fd });
@@ -449,35 +461,49 @@ impl LoopHandle {
         Ok(fd)
     }
 
+    /// The error for a descriptor whose number is registered under the key `slot`.
+    #[cold]
+    pub(super) fn already_registered(&self, fd: RawFd, slot: SlabKey) -> Error {
+        match self.registry.find(fd) {
+            Some((_, site)) => Error::AlreadyRegistered {
+                fd,
+                key: self.key(slot),
+                site,
+            },
+            None => Error::BadDescriptor { fd },
+        }
+    }
+
     /// Adds a new registration to the table and the poller: both or neither.
     fn add(
         &self,
-        new: Rc<Registration>,
+        new: &RegistrationRc,
         options: RegisterOptions,
         peer: Option<SocketAddr>,
-    ) -> Result<Key, Error> {
+    ) -> Result<(), Error> {
         let state = new.state.get();
         let flags_unknown = options.fd_state == FdState::Unknown;
         let borrowed = flags_unknown.then(|| new.fd_ref());
         if let Some(borrowed) = borrowed {
             // The owner of a shared descriptor is user code, called before anything is borrowed (L8).
-            // It may return another number this time, or have registered this one itself.
-            if borrowed.raw() != state.fd || self.registry.find(state.fd).is_some() {
+            // It may return another number this time.
+            if borrowed.raw() != state.fd {
                 return Err(Error::BadDescriptor { fd: state.fd });
             }
         }
-        let slot = self.registry.insert(Rc::clone(&new));
+        let inserted = self.registry.insert(new.clone());
+        let slot = inserted.map_err(|other| self.already_registered(state.fd, other))?;
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
         let held = self.watch(state.fd, slot, interest, trigger, borrowed);
         let hold = held.map_err(|error| {
             self.registry.rollback(slot, state.fd);
             Error::from_register(error, state.fd)
         })?;
-        let provenance = hold.map(Provenance::Held);
-        if let Some(provenance) = provenance.or(peer.map(Provenance::Accepted)) {
-            let _ = new.provenance.set(Box::new(provenance)); // it is new, so it has none
+        let held = hold.map(|hold| Provenance::Held(Box::new(hold)));
+        if let Some(provenance) = held.or_else(|| peer.map(Provenance::from)) {
+            let _ = new.provenance.set(provenance); // it is new, so it has none
         }
-        Ok(self.key(slot))
+        Ok(())
     }
 
     /// Adds a descriptor to the poller, and makes `blocking`, which is the same if it may be blocking,

@@ -27,7 +27,8 @@ impl LoopHandle {
         // Before anything is borrowed: this may be user code (L8).
         let descriptor = source.fd_ref();
         let fd = self.check_new_fd(descriptor, fd_state)?;
-        let slot = self.registry.insert_source(Rc::clone(&source), fd);
+        let inserted = self.registry.insert_source(Rc::clone(&source), fd);
+        let slot = inserted.map_err(|other| self.already_registered(fd, other))?;
         let interest = source.registration().interest.get();
         let blocking = (fd_state == FdState::Unknown).then_some(descriptor);
         let held = self.watch(fd, slot, interest, Trigger::Edge, blocking);

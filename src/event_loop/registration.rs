@@ -8,7 +8,8 @@
 //! the effective interest is computed from both. When a reason ends, the interest that the user set
 //! last applies.
 //!
-//! Nothing here knows the loop: a registration is generic over its callbacks.
+//! The callbacks are behind it in one block of memory ([`RegistrationRc`]), and are the parameter of that
+//! type: nothing here knows the loop.
 //!
 //! In the notes: *register interest* (N7). Rules: L2, L3, L10.
 
@@ -18,9 +19,10 @@ use super::origin::Origin;
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, FdRef, Interest, Readiness, Trigger};
 use readily_sys::nonblocking::Hold;
+use readily_sys::tail_rc::TailRc;
 use readily_sys::transfer::Transfer;
-use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
+use std::cell::{Cell, OnceCell};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;
 use std::panic::Location;
 
@@ -88,6 +90,7 @@ pub(super) struct RegistrationState {
 
 impl RegistrationState {
     /// The branches that may run; none once the registration is removed (L2).
+    #[inline]
     pub(super) fn active_branches(&self) -> Branches {
         if self.reasons.contains(Reasons::REMOVED) {
             return Branches::NONE;
@@ -111,7 +114,8 @@ impl RegistrationState {
 
     /// The branch of the most frequent events: of bytes to read, and of any flow of a source. `None`
     /// if such an event takes other branches, or has something to be done before or after them.
-    pub(super) fn usual_branch(&self) -> Option<Branch> {
+    #[inline]
+    pub(super) fn usual_branch_of(&self, active: Branches) -> Option<Branch> {
         if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
             return None;
         }
@@ -120,7 +124,7 @@ impl RegistrationState {
             Role::Source => Branch::Default,
             Role::Listener | Role::Connecting => return None,
         };
-        self.active_branches().contains(branch).then_some(branch)
+        active.contains(branch).then_some(branch)
     }
 }
 
@@ -192,52 +196,63 @@ pub(super) const FLOW: Readiness =
 
 /// Where a descriptor comes from. A descriptor has at most one of these.
 pub(super) enum Provenance {
-    /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
-    Held(Hold),
     /// Accepted by a listener of this loop, from this peer.
-    Accepted(SocketAddr),
+    AcceptedV4(SocketAddrV4),
+    /// The same. In a box, as the rarer and larger one.
+    AcceptedV6(Box<SocketAddrV6>),
+    /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
+    Held(Box<Hold>),
 }
 
-/// A registration, with callbacks of the type `C`. `LoopHandle::drop_registration` drops the callbacks
-/// while the descriptor is still open.
+impl From<SocketAddr> for Provenance {
+    fn from(peer: SocketAddr) -> Self {
+        match peer {
+            SocketAddr::V4(peer) => Self::AcceptedV4(peer),
+            SocketAddr::V6(peer) => Self::AcceptedV6(Box::new(peer)),
+        }
+    }
+}
+
+/// A registration, with its callbacks as the tail. They are borrowed while one of them runs, so that none is
+/// called inside another (L3); the table is not borrowed (L8).
+pub(super) type RegistrationRc<C> = TailRc<Registration, C>;
+
+/// A registration without its callbacks. `LoopHandle::drop_registration` drops those while the
+/// descriptor is still open.
 #[repr(C)] // what an event uses comes first
-pub(super) struct Registration<C: ?Sized> {
-    /// [`RegistrationState::usual_branch`], cached.
+pub(super) struct Registration {
+    /// [`RegistrationState::usual_branch_of`], cached.
     pub(super) usual_branch: Cell<Option<Branch>>,
     /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
     pub(super) active_branches: Cell<Branches>,
     /// Whether this is a one-shot registration that was reported and not armed since.
     pub(super) spent: Cell<bool>,
+    /// Whether it has a deadline, whose timer is in a table.
+    pub(super) has_deadline: Cell<bool>,
     /// The system calls that read and write the descriptor without waiting (R130).
     pub(super) transfer: Cell<Transfer>,
-    /// Borrowed while one of the callbacks runs, so that none is called inside another (L3). The
-    /// table is not borrowed (L8).
-    pub(super) callbacks: RefCell<Box<C>>,
     pub(super) fd: Descriptor,
     pub(super) state: Cell<RegistrationState>,
     /// Its key in the table.
     pub(super) slot: Cell<SlabKey>,
     /// Where the descriptor comes from, if that is known.
-    pub(super) provenance: OnceCell<Box<Provenance>>,
+    pub(super) provenance: OnceCell<Provenance>,
 }
 
-impl<C: ?Sized> Registration<C> {
-    pub(super) fn new(
-        state: RegistrationState,
-        transfer: Transfer,
-        fd: Descriptor,
-        callbacks: Box<C>,
-    ) -> Self {
+impl Registration {
+    #[inline]
+    pub(super) fn new(state: RegistrationState, transfer: Transfer, fd: Descriptor) -> Self {
+        let active = state.active_branches();
         Self {
             state: Cell::new(state),
-            active_branches: Cell::new(state.active_branches()),
-            usual_branch: Cell::new(state.usual_branch()),
+            active_branches: Cell::new(active),
+            usual_branch: Cell::new(state.usual_branch_of(active)),
             transfer: Cell::new(transfer),
             spent: Cell::new(false),
+            has_deadline: Cell::new(false),
             slot: Cell::new(SlabKey::from_bits(0)),
             fd,
             provenance: OnceCell::new(),
-            callbacks: RefCell::new(callbacks),
         }
     }
 
@@ -268,17 +283,29 @@ impl<C: ?Sized> Registration<C> {
 
     pub(super) fn set_state(&self, state: &RegistrationState) {
         self.state.set(*state);
-        self.active_branches.set(state.active_branches());
-        self.usual_branch.set(state.usual_branch());
+        let active = state.active_branches();
+        self.active_branches.set(active);
+        self.usual_branch.set(state.usual_branch_of(active));
+    }
+
+    /// L2: it is out of the table, and none of its branches runs from here on.
+    pub(super) fn set_removed(&self) {
+        let mut state = self.state.get();
+        state.reasons = state.reasons.with(Reasons::REMOVED, true);
+        self.state.set(state);
+        self.active_branches.set(Branches::NONE);
+        self.usual_branch.set(None);
     }
 
     /// The origin of its callback, for reports.
     pub(super) fn origin(&self, branch: Branch) -> Origin {
         let site = self.state.get().site;
-        match self.provenance.get().map(Box::as_ref) {
-            Some(&Provenance::Accepted(peer)) => Origin::Accepted { branch, site, peer },
-            _ => Origin::Callback { branch, site },
-        }
+        let peer = match self.provenance.get() {
+            Some(Provenance::AcceptedV4(peer)) => SocketAddr::V4(*peer),
+            Some(Provenance::AcceptedV6(peer)) => SocketAddr::V6(**peer),
+            _ => return Origin::Callback { branch, site },
+        };
+        Origin::Accepted { branch, site, peer }
     }
 }
 

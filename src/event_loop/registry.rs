@@ -8,13 +8,13 @@
 //!
 //! In the notes this is "a map of callbacks" (N7). Rules: L1, L2, L3, L8.
 
-use super::registration::{Reasons, Registration, RegistrationState, effective};
+use super::registration::{Reasons, Registration, RegistrationRc, RegistrationState, effective};
 use super::source_registration::RegisteredSource;
 use crate::base::fd_table::FdTable;
 use crate::base::slab::{Slab, SlabKey};
 use crate::base::timer_heap::TimerKey;
 use crate::poll::{Interest, Watched};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::RawFd;
 use std::panic::Location;
@@ -60,7 +60,7 @@ pub(super) fn is_source(token: u64) -> bool {
 /// The table of registrations with callbacks of the type `C`. Each method borrows it once, briefly, and
 /// never calls user code.
 pub(super) struct Registry<C: ?Sized> {
-    slots: RefCell<Slab<Rc<Registration<C>>>>,
+    slots: RefCell<Slab<RegistrationRc<C>>>,
     /// The sources, under keys with a mark.
     sources: RefCell<Slab<Rc<dyn RegisteredSource>>>,
     /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
@@ -72,7 +72,9 @@ pub(super) struct Registry<C: ?Sized> {
     deadlines: RefCell<FdTable>,
     /// The registrations that one of their own callbacks has removed: they are dropped when that
     /// callback has returned (L3).
-    removed: RefCell<Vec<Rc<Registration<C>>>>,
+    removed: RefCell<Vec<RegistrationRc<C>>>,
+    /// The latest of them: nearly always it is the only one.
+    last_removed: Cell<Option<RegistrationRc<C>>>,
 }
 
 impl<C: ?Sized> Default for Registry<C> {
@@ -83,6 +85,7 @@ impl<C: ?Sized> Default for Registry<C> {
             by_fd: RefCell::default(),
             deadlines: RefCell::default(),
             removed: RefCell::default(),
+            last_removed: Cell::new(None),
         }
     }
 }
@@ -99,7 +102,15 @@ impl<C: ?Sized> Registry<C> {
     }
 
     /// Adds a source, before the poller is called with its key.
-    pub(super) fn insert_source(&self, source: Rc<dyn RegisteredSource>, fd: RawFd) -> SlabKey {
+    ///
+    /// # Errors
+    ///
+    /// The key that its descriptor is registered under already.
+    pub(super) fn insert_source(
+        &self,
+        source: Rc<dyn RegisteredSource>,
+        fd: RawFd,
+    ) -> Result<SlabKey, SlabKey> {
         let mut sources = self.sources.borrow_mut();
         let key = sources.insert_with(|key| {
             let registration = source.registration();
@@ -108,9 +119,12 @@ impl<C: ?Sized> Registry<C> {
             source
         });
         assert!(key.slot() < SOURCE_MARK as usize, "fewer than 2^31 sources");
-        let key = marked(key);
-        self.by_fd.borrow_mut().insert(fd, key.to_bits());
-        key
+        let bits = marked(key).to_bits();
+        if let Err(other) = self.by_fd.borrow_mut().insert_new(fd, bits) {
+            drop(sources.remove(key)); // the caller has another reference
+            return Err(SlabKey::from_bits(other));
+        }
+        Ok(marked(key))
     }
 
     /// L1: the source with exactly this `key`.
@@ -128,15 +142,22 @@ impl<C: ?Sized> Registry<C> {
     }
 
     /// Adds a registration, before the poller is called with its key.
-    pub(super) fn insert(&self, registration: Rc<Registration<C>>) -> SlabKey {
+    ///
+    /// # Errors
+    ///
+    /// The key that its descriptor is registered under already.
+    pub(super) fn insert(&self, registration: RegistrationRc<C>) -> Result<SlabKey, SlabKey> {
         let fd = registration.state.get().fd;
         let mut slots = self.slots.borrow_mut();
         let key = slots.insert_with(|key| {
             registration.slot.set(key);
             registration
         });
-        self.by_fd.borrow_mut().insert(fd, key.to_bits());
-        key
+        if let Err(other) = self.by_fd.borrow_mut().insert_new(fd, key.to_bits()) {
+            drop(slots.remove(key)); // the caller has another reference
+            return Err(SlabKey::from_bits(other));
+        }
+        Ok(key)
     }
 
     /// Takes a registration out again: the poller has refused its descriptor.
@@ -146,6 +167,7 @@ impl<C: ?Sized> Registry<C> {
         drop(refused); // the caller has another reference
     }
 
+    #[inline(always)]
     fn unmap_fd(&self, fd: RawFd) {
         self.by_fd.borrow_mut().remove(fd);
     }
@@ -162,7 +184,7 @@ impl<C: ?Sized> Registry<C> {
 
     /// L1: the registration with exactly this `key`.
     #[inline]
-    pub(super) fn get(&self, key: SlabKey) -> Option<Rc<Registration<C>>> {
+    pub(super) fn get(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
         self.slots.borrow().get(key).cloned()
     }
 
@@ -196,7 +218,7 @@ impl<C: ?Sized> Registry<C> {
 
     /// The registrations as the poller was last asked to watch them.
     pub(super) fn watched(&self) -> Vec<Watched> {
-        let watched = |key: SlabKey, registration: &Registration<C>| {
+        let watched = |key: SlabKey, registration: &Registration| {
             let state = registration.state.get();
             let (interest, trigger) = effective(&state)?;
             let interest = match registration.spent.get() {
@@ -224,29 +246,35 @@ impl<C: ?Sized> Registry<C> {
 
     /// Removes a registration. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
-    pub(super) fn remove(&self, key: SlabKey) -> Option<Rc<Registration<C>>> {
+    pub(super) fn remove(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
         let registration = self.slots.borrow_mut().remove(key)?;
-        let state = registration.state.get();
-        registration.set_state(&RegistrationState {
-            reasons: state.reasons.with(Reasons::REMOVED, true),
-            ..state
-        });
-        self.unmap_fd(state.fd);
+        registration.set_removed();
+        self.unmap_fd(registration.state.get().fd);
         Some(registration)
     }
 
     /// Keeps a removed registration until its running callback has returned.
-    #[cold]
-    pub(super) fn keep_removed(&self, registration: Rc<Registration<C>>) {
-        self.removed.borrow_mut().push(registration);
+    #[inline]
+    pub(super) fn keep_removed(&self, registration: RegistrationRc<C>) {
+        if let Some(before) = self.last_removed.replace(Some(registration)) {
+            self.removed.borrow_mut().push(before);
+        }
     }
 
     /// Takes out a kept registration whose callback has returned.
-    #[cold]
-    pub(super) fn take_removed(&self) -> Option<Rc<Registration<C>>> {
+    #[inline]
+    pub(super) fn take_removed(&self) -> Option<RegistrationRc<C>> {
+        match self.last_removed.take() {
+            Some(last) if last.is_unique() => Some(last),
+            last => self.take_earlier_removed(last),
+        }
+    }
+
+    #[inline(never)]
+    fn take_earlier_removed(&self, last: Option<RegistrationRc<C>>) -> Option<RegistrationRc<C>> {
+        self.last_removed.set(last);
         let mut removed = self.removed.borrow_mut();
-        let has_returned = |registration: &Rc<_>| Rc::strong_count(registration) == 1;
-        let place = removed.iter().position(has_returned)?;
+        let place = removed.iter().position(RegistrationRc::is_unique)?;
         Some(removed.swap_remove(place))
     }
 
@@ -303,7 +331,7 @@ impl<C: ?Sized> Registry<C> {
             );
             assert_eq!(
                 registration.usual_branch.get(),
-                state.usual_branch(),
+                state.usual_branch_of(state.active_branches()),
                 "the cached branch of most events is up to date"
             );
         }
@@ -316,6 +344,7 @@ mod tests {
     use crate::base::shrink;
     use crate::event_loop::Role;
     use crate::poll::Trigger;
+    use readily_sys::tail_rc::NewTailRc;
     use readily_sys::transfer::Transfer;
     use std::panic::Location;
 
@@ -351,12 +380,9 @@ mod tests {
                 site: Location::caller(),
             };
             let fd = Rc::clone(&end).into();
-            registry.insert(Rc::new(Registration::new(
-                state,
-                Transfer::SOCKET,
-                fd,
-                Box::new(()),
-            )))
+            let new = Registration::new(state, Transfer::SOCKET, fd);
+            let inserted = registry.insert(NewTailRc::<_, (), ()>::new(new).shared().clone());
+            inserted.unwrap()
         };
         let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
         registry.verify();

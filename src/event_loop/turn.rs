@@ -42,13 +42,14 @@ impl LoopHandle {
         self.dispatch_all(events); //                   N7: for each (fd, event): …
         if self.ready.rows.attention.get() {
             self.rounds(main);
+        } else if self.caches_blocks.get() {
+            self.caches_blocks.set(block_cache::end_turn());
         }
         Ok(())
     }
 
     /// Runs the other steps of a turn, and the turns that skip the poller.
-    // Out of line, so that the turn of an event saves no registers for it.
-    #[inline(never)]
+    #[inline(never)] // so that the turn of an event saves no registers for it
     fn rounds(&self, main: &mut dyn FnMut()) {
         loop {
             self.fire_due_timers(); // N1: timers

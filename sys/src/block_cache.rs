@@ -109,11 +109,11 @@ pub unsafe fn free(block: NonNull<u8>, layout: Layout) {
     unsafe { free_to(block, layout, list_of(layout)) }
 }
 
-/// A turn of this thread's loop has ended in which a task ran: what is kept may be of a burst that is
-/// over.
+/// A turn of this thread's loop has ended: what is kept may be of a burst that is over. Returns whether
+/// the end of another turn may free something.
 #[inline]
-pub fn end_turn() {
-    let _ = KEPT.try_with(Cache::end_turn);
+pub fn end_turn() -> bool {
+    KEPT.try_with(Cache::end_turn).unwrap_or(false)
 }
 
 /// In which list such a block is kept; `None` if in none.
@@ -174,7 +174,7 @@ impl Cache {
     }
 
     #[inline]
-    fn end_turn(&self) {
+    fn end_turn(&self) -> bool {
         let turns = self.turns.get();
         if turns < IDLE {
             self.turns.set(turns + 1);
@@ -183,6 +183,7 @@ impl Cache {
                 self.turns.set(IDLE);
             }
         }
+        self.turns.get() < IDLE
     }
 
     #[cold]
@@ -258,7 +259,9 @@ mod tests {
             let block = kept.pop(6).unwrap_or_else(|| allocate_new(of(6)));
             // SAFETY: it is of six words, and in no list.
             assert!(unsafe { kept.push(block, 6) });
-            (0..turns).for_each(|_| kept.end_turn());
+            let ends: Vec<bool> = (0..turns).map(|_| kept.end_turn()).collect();
+            assert!(ends[..IDLE as usize - 1].iter().all(|&more| more));
+            assert_eq!(ends.last(), Some(&(turns != IDLE)));
             assert_eq!(kept.room.get() == ROOM, turns == IDLE);
         }
         assert_eq!(kept.pop(6), None);

@@ -111,6 +111,7 @@ pub mod inline_fn;
 pub mod kq_abi;
 pub mod pair;
 pub mod sorted;
+pub mod tail_rc;
 pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;

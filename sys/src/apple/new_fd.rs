@@ -30,8 +30,7 @@ pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
 }
 
 /// Takes the next connection of a listener, and the address of its peer.
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
-    let mut peer = Address::empty();
+pub(crate) fn accept(listener: BorrowedFd<'_>, peer: &mut Address) -> io::Result<OwnedFd> {
     let fd = uninterrupted(|| {
         let (to, len) = peer.parts_mut();
         // SAFETY: `to` points to `*len` bytes of `peer`, which is ours alone until the call
@@ -44,7 +43,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)>
     // `EINVAL` where the peer has gone already; then a write gives `EPIPE` without a signal
     // only if the program ignores it, as every Rust program does.
     let _ = set_option(fd.as_fd(), libc::SO_NOSIGPIPE, 1);
-    Ok((fd, peer))
+    Ok(fd)
 }
 
 /// Makes a pipe: its reading and its writing end.

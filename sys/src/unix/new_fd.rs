@@ -25,9 +25,8 @@ pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Takes the next connection of a listener, and the address of its peer.
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)> {
-    let mut peer = Address::empty();
+/// Takes the next connection of a listener, and stores the address of its peer.
+pub(crate) fn accept(listener: BorrowedFd<'_>, peer: &mut Address) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let fd = uninterrupted(|| {
         let (to, len) = peer.parts_mut();
@@ -36,7 +35,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Address)>
         cvt(unsafe { libc::accept4(listener.as_raw_fd(), to, len, flags) })
     })?;
     // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
-    Ok((unsafe { OwnedFd::from_raw_fd(fd) }, peer))
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Makes a pipe: its reading and its writing end.

@@ -73,9 +73,11 @@ pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
 ///
 /// `WouldBlock` when there is none, and all the others of `accept(2)` as they come: some
 /// mean this connection only (`ECONNABORTED`), some the whole process (`EMFILE`).
+#[inline]
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     nonblocking::ensure(listener)?;
-    let (fd, peer) = new_fd::accept(listener)?;
+    let mut peer = Address::empty();
+    let fd = new_fd::accept(listener, &mut peer)?;
     Ok((fd, peer.to_std()))
 }
 
