@@ -7,11 +7,13 @@
 
 use super::current;
 use super::loop_handle::{Action, LoopHandle};
+use super::loops;
 use super::ready_queue::CallKey;
 use crate::base::clock::NEVER;
 use crate::base::timer_heap::TimerKey;
 use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Weak;
 use std::task::Waker;
 use std::time::Instant;
@@ -20,29 +22,33 @@ use std::time::Instant;
 /// it.
 #[derive(Debug)]
 pub struct CallHandle {
-    handle: Weak<LoopHandle>,
+    /// The id and not a `Weak`, which would have to be counted: few of these handles are ever used.
+    loop_id: u64,
     /// [`NO_CALL`](super::ready_queue::NO_CALL) on a loop that was closed.
     key: CallKey,
     cancelled: Cell<bool>,
+    /// For the thread of the loop, as the loop is.
+    here: PhantomData<Weak<LoopHandle>>,
 }
 
 impl CallHandle {
     #[inline]
     pub(super) fn new(handle: &LoopHandle, key: CallKey) -> Self {
         Self {
-            handle: handle.weak_self.clone(),
+            loop_id: handle.loop_id,
             key,
             cancelled: Cell::new(false),
+            here: PhantomData,
         }
     }
 
     /// Cancels the closure, and drops it at once. Returns `true` exactly if this call keeps it from
     /// running.
     pub fn cancel(&self) -> bool {
-        let Some(handle) = self.handle.upgrade() else {
+        let Some(handle) = loops::find(self.loop_id) else {
             return false;
         };
-        let Some(call) = handle.ready.take_call(self.key) else {
+        let Some(call) = handle.ready.calls.take(self.key) else {
             return false;
         };
         self.cancelled.set(true);

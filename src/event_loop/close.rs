@@ -14,6 +14,7 @@ use super::error::Error;
 use super::loop_handle::{LoopHandle, Message, RegistrationRc};
 use super::registration::{Provenance, Reasons, Registration};
 use super::report::Unhandled;
+use super::rows::Detour;
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::Location;
 
@@ -68,13 +69,14 @@ impl LoopHandle {
         if self.closed.replace(true) {
             return CloseReport::default();
         }
+        self.ready.rows.set_detour(Detour::Closed, true);
         let Some(me) = self.weak_self.upgrade() else {
             return CloseReport::default();
         };
         let _here = CurrentGuard::enter(&me);
         let mut messages = self.inbox.close();
         messages.append(&mut self.held_back.take());
-        let mut closures = self.ready.calls();
+        let mut closures = self.ready.calls.keys().count();
         for message in &messages {
             closures += usize::from(matches!(message, Message::Call(..)));
         }

@@ -6,6 +6,7 @@
 //! In the notes: "for ever: wait for events with a timeout" (N7).
 
 use super::current::{CurrentGuard, Turning};
+use super::loops::ListGuard;
 use super::turn::EVENT_INTERVAL;
 use super::{CloseReport, Error, LoopHandle, TimeSource, debug};
 use crate::base::clock::Clock;
@@ -24,6 +25,8 @@ pub struct EventLoop {
     handle: Rc<LoopHandle>,
     /// The events of a turn: the buffer is kept from turn to turn.
     events: Vec<Event>,
+    /// Dropped after the loop was closed: destructors of its closures may cancel others.
+    _listed: ListGuard,
 }
 
 /// Why [`EventLoop::run`] returned.
@@ -62,6 +65,7 @@ impl EventLoop {
         let handle = LoopHandle::new(poller, clock)?;
         handle.set_debug(debug::is_requested());
         Ok(Self {
+            _listed: ListGuard::new(&handle),
             handle,
             events: Vec::new(),
         })

@@ -146,7 +146,7 @@ impl Table {
 impl LoopHandle {
     /// The origin of the task, or main future, that is being polled.
     fn polled_origin(&self) -> Option<Origin> {
-        match self.ready.current() {
+        match self.ready.rows.current() {
             _ if !current::is_turning() => None,
             Kind::Closure => None,
             Kind::Main => Some(self.main_origin()),

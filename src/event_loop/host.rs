@@ -12,6 +12,7 @@
 //! inside another.
 
 use super::loop_handle::LoopHandle;
+use super::rows::Detour;
 use crate::base::clock::NEVER;
 use readily_sys::poll::is_readable;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +25,7 @@ impl LoopHandle {
     /// Notifies the host that work was added, if it may be asleep.
     #[inline]
     pub(crate) fn notify_host(&self) {
-        if self.ready.rows.host_waits.get() {
+        if self.ready.rows.host_waits() {
             self.call_host();
         }
     }
@@ -32,21 +33,21 @@ impl LoopHandle {
     /// Notifies the host that a timer was armed, if it is now the next one.
     #[inline]
     pub(super) fn notify_host_of(&self, deadline_ns: u64) {
-        if self.ready.rows.host_waits.get() && self.times.next_ns() == Some(deadline_ns) {
+        if self.ready.rows.host_waits() && self.times.next_ns() == Some(deadline_ns) {
             self.call_host();
         }
     }
 
     #[cold]
     fn call_host(&self) {
-        self.ready.rows.host_waits.set(false);
+        self.ready.rows.set_detour(Detour::HostWaits, false);
         self.inbox.notify();
     }
 
     /// Marks the begin of a turn: work that is added from here on does not notify the host.
     #[inline]
     pub(super) fn leave_host(&self) {
-        self.ready.rows.host_waits.set(false);
+        self.ready.rows.set_detour(Detour::HostWaits, false);
     }
 
     /// Prepares for a host that waits for the descriptor: messages that have arrived already, and
@@ -64,7 +65,7 @@ impl LoopHandle {
         if self.turn.get().is_some() || self.closed.get() || self.inbox.forked() {
             return; // in the middle of a turn, or on a loop that is of no use
         }
-        self.ready.rows.host_waits.set(true);
+        self.ready.rows.set_detour(Detour::HostWaits, true);
         if self.poller.borrow().needs_wait() {
             return self.call_host(); // the poller has events that its descriptor does not show
         }

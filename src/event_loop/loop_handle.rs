@@ -21,6 +21,7 @@ use super::ready_queue::ReadyQueue;
 use super::registration::{self, Registration};
 use super::registry::Registry;
 use super::report::Reports;
+use super::rows::Detour;
 use super::stopwatch::Stopwatch;
 use crate::base::slab::Slab;
 use crate::base::unique_id;
@@ -49,7 +50,7 @@ pub struct LoopHandle {
     pub(super) kernel: Option<Rc<dyn VirtualKernel>>,
     pub(super) registry: Registry<dyn Callbacks>,
     pub(super) times: LoopTime<Action>,
-    pub(super) ready: ReadyQueue<Call>,
+    pub(super) ready: ReadyQueue<LoopHandle>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) scheduler: OnceCell<Box<dyn Scheduler>>,
     pub(super) attachments: RefCell<Vec<Rc<dyn Attachment>>>,
@@ -106,6 +107,10 @@ impl LoopHandle {
         let recording = kernel.as_ref().is_some_and(|kernel| kernel.is_recording());
         let loop_id = unique_id::next();
         let notifier = poller.notifier();
+        let ready = ReadyQueue::default();
+        ready
+            .rows
+            .set_detour(Detour::VirtualKernel, kernel.is_some());
         let inbox = Arc::new(Inbox::new(loop_id, notifier, ForkGuard::new()?, recording));
         Ok(Rc::new_cyclic(|me| Self {
             weak_self: me.clone(),
@@ -114,7 +119,7 @@ impl LoopHandle {
             poller: RefCell::new(poller),
             registry: Registry::default(),
             times: LoopTime::new(clock),
-            ready: ReadyQueue::default(),
+            ready,
             inbox,
             scheduler: OnceCell::new(),
             attachments: RefCell::default(),

@@ -48,6 +48,7 @@ mod deadline;
 mod debug;
 pub(crate) mod futurelock;
 mod host;
+mod loops;
 mod open_error;
 mod receive;
 mod register;

@@ -7,7 +7,6 @@
 //! In the notes: *callbacks* and coroutines, run in one order (N1). Rules: L5, L9, W1.
 
 use super::loop_handle::LoopHandle;
-use super::rows::TaskRow;
 
 impl LoopHandle {
     /// Begins the next round inside the batch, if nothing can be in it but the work that is ready: no timer, no
@@ -31,19 +30,16 @@ impl LoopHandle {
         is_plain
     }
 
-    /// Takes the next place of a row of tasks. At the end of the batch this begins the next round, if
-    /// that is a plain one and begins with tasks, so that the scheduler goes on with them.
+    /// Takes the next place of the row of tasks that runs. At the end of the batch this begins the next
+    /// round, if that is a plain one and begins with tasks, so that the scheduler goes on with them.
     #[inline]
-    pub(crate) fn next_in_row(&self, row: &mut TaskRow<'_>) -> bool {
-        row.next() || self.begin_row_of_round(row)
+    pub(crate) fn next_task(&self) -> bool {
+        self.ready.rows.pop_same() || self.begin_row_of_round()
     }
 
     #[inline]
-    fn begin_row_of_round(&self, row: &mut TaskRow<'_>) -> bool {
-        if !self.ready.rows.is_batch_over() || !self.begin_plain_round() {
-            return false;
-        }
-        row.left = self.ready.rows.take_tasks();
-        row.next()
+    fn begin_row_of_round(&self) -> bool {
+        let rows = &self.ready.rows;
+        rows.is_batch_over() && self.begin_plain_round() && rows.pop_task()
     }
 }

@@ -13,11 +13,13 @@
 //!
 //! These are the *callbacks* of "I/O, timers and callbacks" (N1); asyncio's `_ready`.
 
+use super::action::Call;
 use super::rows::{Kind, Rows};
 use super::shuffle::Shuffle;
-use crate::base::shrink;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use crate::base::shrink::{self, Room};
+use readily_sys::fn_queue::FnQueue;
+use readily_sys::inline_fn::InlineFn;
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// Identifies a closure: the number of closures that were queued before it.
@@ -26,50 +28,19 @@ pub(super) type CallKey = u64;
 /// The key of no closure.
 pub(super) const NO_CALL: CallKey = u64::MAX;
 
-/// The closures that have not run, in order.
-struct Calls<C> {
-    /// `None` in place of a closure that was cancelled.
-    queue: VecDeque<Option<C>>,
-    /// The number of closures that were popped.
-    popped: CallKey,
-}
-
-impl<C> Calls<C> {
-    #[inline]
-    fn push(&mut self, call: C) -> CallKey {
-        let key = self.popped + self.queue.len() as u64;
-        self.queue.push_back(Some(call));
-        key
-    }
-
-    #[inline]
-    fn pop(&mut self) -> Option<C> {
-        let call = self.queue.pop_front()?;
-        self.popped += 1;
-        call
-    }
-
-    fn take(&mut self, key: CallKey) -> Option<C> {
-        let place = usize::try_from(key.checked_sub(self.popped)?).ok()?;
-        self.queue.get_mut(place)?.take()
-    }
-}
-
-/// The queue of closures of the type `C`, and of the places of tasks between them.
-pub(super) struct ReadyQueue<C> {
-    calls: RefCell<Calls<C>>,
+/// The queue of closures of the loop with the handle `H`, and of the places of tasks between them.
+pub(super) struct ReadyQueue<H: 'static> {
+    /// The closures that have not run, in order.
+    pub(super) calls: FnQueue<H>,
     pub(super) rows: Rc<Rows>,
     after_burst: Cell<bool>,
     pub(super) shuffle: Shuffle,
 }
 
-impl<C> Default for ReadyQueue<C> {
+impl<H> Default for ReadyQueue<H> {
     fn default() -> Self {
         Self {
-            calls: RefCell::new(Calls {
-                queue: VecDeque::new(),
-                popped: 0,
-            }),
+            calls: FnQueue::default(),
             rows: Rc::default(),
             after_burst: Cell::new(false),
             shuffle: Shuffle::default(),
@@ -77,17 +48,26 @@ impl<C> Default for ReadyQueue<C> {
     }
 }
 
-impl<C> ReadyQueue<C> {
+impl<H> ReadyQueue<H> {
     /// Adds a closure.
-    #[inline]
-    pub(super) fn push_call(&self, call: C) -> CallKey {
+    #[inline(always)] // it writes the words of the closure, and does little else
+    pub(super) fn push_call(&self, call: Call<H>) -> CallKey {
+        // First the closure: where its push returns, there is nothing to drop if the other one panics.
+        let key = self.calls.push(call.run, call.site);
         self.rows.push(Kind::Closure);
-        self.calls.borrow_mut().push(call)
+        key
     }
 
-    /// Takes a closure out, if it has neither run nor been cancelled.
-    pub(super) fn take_call(&self, key: CallKey) -> Option<C> {
-        self.calls.borrow_mut().take(key)
+    /// Takes the places behind the one that was popped, which is a closure's, as far as they are of
+    /// closures: they are the row that the caller runs.
+    #[inline]
+    pub(super) fn take_calls(&self) -> CallRow<'_, H> {
+        let len = 1 + self.rows.take_same();
+        CallRow {
+            ready: self,
+            len: len as usize,
+            end: self.calls.first_key() + u64::from(len),
+        }
     }
 
     /// Begins a round: everything in the queue is its batch (L5). Returns the number of closures and
@@ -128,33 +108,10 @@ impl<C> ReadyQueue<C> {
     /// a burst in every turn does not allocate anew.
     pub(super) fn shrink(&self) {
         self.rows.shrink();
-        shrink::shrink(&mut self.calls.borrow_mut().queue);
+        shrink::shrink(&mut &self.calls);
         // With fewer entries than this the smallest buffer that is ever shrunk has been.
         let is_over = self.len() < shrink::shrink_below(shrink::MIN_CAPACITY + 1);
         self.after_burst.set(!is_over);
-    }
-
-    /// Takes the next place of this batch.
-    #[inline]
-    pub(super) fn pop(&self) -> Option<Kind> {
-        self.rows.pop()
-    }
-
-    /// The kind of the work that was popped last: the one that runs, or has panicked.
-    #[inline]
-    pub(super) fn current(&self) -> Kind {
-        self.rows.current()
-    }
-
-    /// Pops the next closure; `None` if it was cancelled.
-    #[inline]
-    pub(super) fn pop_next_call(&self) -> Option<C> {
-        self.calls.borrow_mut().pop()
-    }
-
-    /// The key of the closure that was popped last.
-    pub(super) fn current_call(&self) -> CallKey {
-        self.calls.borrow().popped.wrapping_sub(1)
     }
 
     /// The number of closures and tasks in the queue.
@@ -171,24 +128,50 @@ impl<C> ReadyQueue<C> {
     /// Whether the queue has a closure that was not cancelled, or the main future. Cancelled work
     /// keeps its place until it is popped.
     pub(super) fn has_call_or_main(&self) -> bool {
-        self.calls.borrow().queue.iter().any(Option::is_some) || self.rows.has_main()
-    }
-
-    /// The number of closures that have neither run nor been cancelled.
-    pub(super) fn calls(&self) -> usize {
-        self.calls.borrow().queue.iter().flatten().count()
+        self.calls.keys().next().is_some() || self.rows.has_main()
     }
 
     /// Pops a closure that was not cancelled, for a caller that empties the queue.
-    pub(super) fn pop_call(&self) -> Option<C> {
-        let mut calls = self.calls.borrow_mut();
-        while !calls.queue.is_empty() {
-            let call = calls.pop();
+    pub(super) fn pop_call(&self) -> Option<InlineFn<H>> {
+        while !self.calls.is_empty() {
+            let call = self.calls.pop();
             if call.is_some() {
                 return call;
             }
         }
         None
+    }
+}
+
+/// Consecutive closures, which the loop runs. What is left of them when a panic ends that goes back into
+/// the queue, because they run in the same batch (L6).
+pub(super) struct CallRow<'a, H: 'static> {
+    ready: &'a ReadyQueue<H>,
+    pub(super) len: usize,
+    end: CallKey,
+}
+
+impl<H> Drop for CallRow<'_, H> {
+    #[inline]
+    fn drop(&mut self) {
+        let left = self.end - self.ready.calls.first_key();
+        if left != 0 {
+            self.ready.rows.give_back(left as u32);
+        }
+    }
+}
+
+impl<H> Room for &FnQueue<H> {
+    fn entries(&self) -> usize {
+        self.len()
+    }
+
+    fn room(&self) -> usize {
+        FnQueue::room(self)
+    }
+
+    fn shrink_to(&mut self, room: usize) {
+        self.set_room(room);
     }
 }
 

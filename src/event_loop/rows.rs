@@ -27,42 +27,78 @@ pub(super) struct Row {
     len: u32,
 }
 
-impl Row {
-    const EMPTY: Self = Self {
-        kind: Kind::Closure,
-        len: 0,
-    };
+/// A row that changes. Its two parts apart, so that a place is added or taken in one of them.
+struct RowCell {
+    kind: Cell<Kind>,
+    len: Cell<u32>,
+}
+
+impl RowCell {
+    fn get(&self) -> Row {
+        Row {
+            kind: self.kind.get(),
+            len: self.len.get(),
+        }
+    }
+
+    #[inline]
+    fn set(&self, row: Row) {
+        self.kind.set(row.kind);
+        self.len.set(row.len);
+    }
+}
+
+impl Default for RowCell {
+    fn default() -> Self {
+        Self {
+            kind: Cell::new(Kind::Closure),
+            len: Cell::new(0),
+        }
+    }
+}
+
+/// A reason why a push has to do more than to add work. All of them are bits of one number, so that a
+/// push tests it once.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Detour {
+    /// The loop's host may be asleep: no turn is running, and the loop was not notified since the last
+    /// one. See `host.rs`.
+    HostWaits = 1,
+    /// The loop is closed, and refuses work.
+    Closed = 2,
+    /// The kernel of the loop is virtual, and decides whether there are messages.
+    VirtualKernel = 4,
 }
 
 /// The order of the ready work: rows of closures and tasks. The loop and its scheduler share it.
 pub(crate) struct Rows {
     /// The row that runs: the rest of it. Empty between two rounds, unless a panic has ended one.
-    row: Cell<Row>,
+    row: RowCell,
     /// The rows between that one and the last.
     pub(super) rows: RefCell<VecDeque<Row>>,
-    /// The number of these, from the front, that are for this round.
+    /// The number of closures and tasks in these.
+    between: Cell<usize>,
+    /// The number of these rows, from the front, that are for this round.
     batch_rows: Cell<usize>,
     /// The row at the end of the queue, which grows.
-    last: Cell<Row>,
-    /// The number of closures and tasks in all rows.
-    len: Cell<usize>,
+    last: RowCell,
     /// Whether a turn may have more to do than to dispatch events: see `turn.rs`.
     pub(super) attention: Cell<bool>,
-    /// Whether the loop's host may be asleep: no turn is running, and the loop was not notified since
-    /// the last one. See `host.rs`.
-    pub(super) host_waits: Cell<bool>,
+    /// The reasons why a push has to do more than to add work: the constants of [`Detour`].
+    detours: Cell<u8>,
 }
 
 impl Default for Rows {
     fn default() -> Self {
         Self {
-            row: Cell::new(Row::EMPTY),
+            row: RowCell::default(),
             rows: RefCell::default(),
+            between: Cell::new(0),
             batch_rows: Cell::new(0),
-            last: Cell::new(Row::EMPTY),
-            len: Cell::new(0),
+            last: RowCell::default(),
             attention: Cell::new(true),
-            host_waits: Cell::new(false),
+            detours: Cell::new(0),
         }
     }
 }
@@ -71,30 +107,42 @@ impl Rows {
     /// Adds the place of a closure or a task, which the caller queues.
     #[inline]
     pub(crate) fn push(&self, kind: Kind) {
-        let mut last = self.last.get();
-        if last.kind != kind {
-            if last.len != 0 {
-                self.end_row();
-            }
-            last = Row { kind, len: 0 };
+        if self.last.kind.get() != kind {
+            self.end_row(kind);
         }
-        last.len += 1;
-        self.last.set(last);
-        self.len.set(self.len.get() + 1);
+        self.last.len.set(self.last.len.get() + 1);
         self.attention.set(true);
+    }
+
+    /// Whether a push has to do more than to add work, for any reason.
+    #[inline]
+    pub(super) fn has_detour(&self) -> bool {
+        self.detours.get() != 0
+    }
+
+    /// Adds or removes a reason.
+    #[inline]
+    pub(super) fn set_detour(&self, detour: Detour, is_on: bool) {
+        let others = self.detours.get() & !(detour as u8);
+        self.detours.set(match is_on {
+            true => others | detour as u8,
+            false => others,
+        });
     }
 
     /// Whether [`LoopHandle::notify_host`](super::LoopHandle) has to be called after a push.
     #[inline]
     pub(crate) fn host_waits(&self) -> bool {
-        self.host_waits.get()
+        self.detours.get() & Detour::HostWaits as u8 != 0
     }
 
-    /// Ends the last row, unless it is empty.
+    /// Begins a row of this kind behind the last one.
     #[inline(never)]
-    fn end_row(&self) {
-        let last = self.last.replace(Row::EMPTY);
+    fn end_row(&self, kind: Kind) {
+        let last = self.last.get();
+        self.last.set(Row { kind, len: 0 });
         if last.len != 0 {
+            self.between.set(self.between.get() + last.len as usize);
             self.rows.borrow_mut().push_back(last);
         }
     }
@@ -102,22 +150,23 @@ impl Rows {
     /// Everything in the queue is the batch of this round. `false` if it is more than one row.
     #[inline]
     pub(super) fn begin_batch_of_one_row(&self) -> bool {
-        let only = self.last.get();
-        let is_one = only.len as usize == self.len.get();
+        let is_one = self.row.len.get() == 0 && self.between.get() == 0;
         if is_one {
-            self.row.set(only);
-            self.last.set(Row { len: 0, ..only });
+            self.row.set(self.last.get());
+            self.last.len.set(0);
         }
         is_one
     }
 
     /// The same, however many rows there are.
     pub(super) fn begin_batch(&self) {
-        self.end_row();
+        self.end_row(self.last.kind.get());
         let mut rows = self.rows.borrow_mut();
         // Left of a batch that a panic has ended.
-        let left = self.row.replace(Row::EMPTY);
+        let left = self.row.get();
         if left.len != 0 {
+            self.row.len.set(0);
+            self.between.set(self.between.get() + left.len as usize);
             rows.push_front(left);
         }
         self.batch_rows.set(rows.len());
@@ -126,48 +175,68 @@ impl Rows {
     /// Takes the next place of this batch.
     #[inline]
     pub(super) fn pop(&self) -> Option<Kind> {
-        let mut row = self.row.get();
-        if row.len == 0 {
-            if self.batch_rows.get() == 0 {
-                return None;
+        (self.pop_same() || self.pop_next_row()).then(|| self.row.kind.get())
+    }
+
+    /// Takes the next place of the row that the last one was of; `false` at its end.
+    #[inline]
+    pub(super) fn pop_same(&self) -> bool {
+        // Not `len - u32::from(len != 0)`: optimized, compilers before the fix of
+        // rust-lang/rust#158206 drop the comparison, and with it the subtraction.
+        match self.row.len.get() {
+            0 => false,
+            len => {
+                self.row.len.set(len - 1);
+                true
             }
-            row = self.next_row()?;
         }
-        row.len -= 1;
-        self.row.set(row);
-        self.len.set(self.len.get() - 1);
-        Some(row.kind)
+    }
+
+    /// Takes all places of the row that the last one was of. Returns their number.
+    #[inline]
+    pub(super) fn take_same(&self) -> u32 {
+        self.row.len.replace(0)
+    }
+
+    /// Gives back the last places that were taken.
+    #[cold]
+    pub(super) fn give_back(&self, count: u32) {
+        self.row.len.set(count);
+    }
+
+    /// Takes the first place of the next row; `false` at the end of the batch.
+    #[inline]
+    fn pop_next_row(&self) -> bool {
+        self.batch_rows.get() != 0 && self.begin_next_row()
     }
 
     /// Whether nothing is left of this batch.
     #[inline]
     pub(super) fn is_batch_over(&self) -> bool {
-        self.row.get().len == 0 && self.batch_rows.get() == 0
+        self.row.len.get() == 0 && self.batch_rows.get() == 0
+    }
+
+    /// Takes the first place of a batch that has begun, if that is a task's.
+    #[inline]
+    pub(super) fn pop_task(&self) -> bool {
+        self.row.kind.get() == Kind::Task && self.pop_same()
     }
 
     #[inline(never)]
-    fn next_row(&self) -> Option<Row> {
-        let left = self.batch_rows.get().checked_sub(1)?;
-        self.batch_rows.set(left);
-        self.rows.borrow_mut().pop_front()
-    }
-
-    /// Takes the places of this batch right behind the one that was popped, if they are of tasks.
-    #[inline]
-    pub(super) fn take_tasks(&self) -> u32 {
-        let row = self.row.get();
-        if row.kind != Kind::Task {
-            return 0;
-        }
-        self.row.set(Row { len: 0, ..row });
-        self.len.set(self.len.get() - row.len as usize);
-        row.len
+    fn begin_next_row(&self) -> bool {
+        self.batch_rows.set(self.batch_rows.get() - 1);
+        let Some(row) = self.rows.borrow_mut().pop_front() else {
+            return false;
+        };
+        self.between.set(self.between.get() - row.len as usize);
+        self.row.set(row);
+        self.pop_same()
     }
 
     /// The kind of the work that was popped last.
     #[inline]
     pub(super) fn current(&self) -> Kind {
-        self.row.get().kind
+        self.row.kind.get()
     }
 
     /// Shrinks after a burst (R126).
@@ -179,7 +248,7 @@ impl Rows {
     /// The number of closures and tasks.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len.get()
+        self.row.len.get() as usize + self.between.get() + self.last.len.get() as usize
     }
 
     pub(super) fn has_main(&self) -> bool {
@@ -192,7 +261,7 @@ impl Rows {
     pub(super) fn take_batch(&self) -> Vec<(Kind, Option<usize>)> {
         let mut each = Vec::new();
         let mut tasks = 0..;
-        self.len.set(0);
+        self.between.set(0);
         for row in self.rows.take() {
             each.extend((0..row.len).map(|_| match row.kind {
                 Kind::Task => (row.kind, tasks.next()),
@@ -200,41 +269,5 @@ impl Rows {
             }));
         }
         each
-    }
-}
-
-/// Consecutive tasks that the scheduler runs. What is left of them when a panic ends that, for they
-/// run in the same batch (L6), goes back into the queue.
-pub(crate) struct TaskRow<'a> {
-    pub(super) rows: &'a Rows,
-    pub(super) left: u32,
-}
-
-impl TaskRow<'_> {
-    /// Takes the next place; `false` if there is none.
-    #[inline]
-    pub(super) fn next(&mut self) -> bool {
-        // Not `self.left -= u32::from(has_next)`: optimized, compilers before the fix of
-        // rust-lang/rust#158206 drop the comparison, and with it the subtraction.
-        match self.left {
-            0 => false,
-            left => {
-                self.left = left - 1;
-                true
-            }
-        }
-    }
-}
-
-impl Drop for TaskRow<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.left != 0 {
-            self.rows.row.set(Row {
-                kind: Kind::Task,
-                len: self.left,
-            });
-            self.rows.len.set(self.rows.len.get() + self.left as usize);
-        }
     }
 }

@@ -14,7 +14,7 @@ use super::loop_time::{LoopTime, round_up};
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready_queue::{CallKey, NO_CALL};
-use super::rows::{Rows, TaskRow};
+use super::rows::Rows;
 use crate::base::clock::{NEVER, nanos};
 use crate::base::rng::Rng;
 use crate::base::timer_heap::TimerKey;
@@ -63,15 +63,24 @@ impl LoopHandle {
         site: &'static Location<'static>,
         f: impl FnOnce(&LoopHandle) + 'static,
     ) -> CallHandle {
-        let call = Call::new(site, f);
-        let key = if self.closed.get() {
-            self.drop_refused(call);
-            NO_CALL
-        } else {
-            self.receive_earlier();
-            self.queue_call(call)
+        let is_plain = !self.ready.rows.has_detour() && !self.inbox.has_messages();
+        // Made twice, so that the words of the closure are written once, to their place.
+        let key = match is_plain {
+            true => self.ready.push_call(Call::new(site, f)),
+            false => self.call_soon_by_detour(Call::new(site, f)),
         };
         CallHandle::new(self, key)
+    }
+
+    /// Queues a closure if one of the rare things has to be done before or after.
+    #[cold]
+    fn call_soon_by_detour(&self, call: Call) -> CallKey {
+        if self.closed.get() {
+            self.drop_guarded(call);
+            return NO_CALL;
+        }
+        self.receive_earlier();
+        self.queue_call(call)
     }
 
     /// Queues a closure, behind the work that is queued.
@@ -275,21 +284,6 @@ impl LoopHandle {
 
 // The ready tasks, for the scheduler.
 impl LoopHandle {
-    /// Returns the places of the tasks behind the one that runs, so that the scheduler runs a row of
-    /// tasks without returning to the loop. In debug mode, where the loop times each poll, there are
-    /// none.
-    #[inline]
-    pub(crate) fn take_task_row(&self) -> TaskRow<'_> {
-        let left = match self.is_debug() {
-            true => 0,
-            false => self.ready.rows.take_tasks(),
-        };
-        TaskRow {
-            rows: &self.ready.rows,
-            left,
-        }
-    }
-
     /// Returns the scheduler of this loop, which the first call makes with `make`.
     #[inline]
     pub(crate) fn scheduler(&self, make: impl FnOnce() -> Box<dyn Scheduler>) -> &dyn Scheduler {

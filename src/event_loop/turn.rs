@@ -12,6 +12,7 @@ use super::panics::{Payload, catch};
 use super::rows::Kind;
 use crate::poll::Event;
 use readily_sys::block_cache;
+use std::cell::Cell;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -201,26 +202,15 @@ impl LoopHandle {
             // Before the pop: if the clock panicked after it, the popped work would be lost.
             running.begun = None;
             running.begun = self.begin_call();
-            let Some(next) = self.ready.pop() else {
+            let Some(next) = self.ready.rows.pop() else {
                 match self.begin_plain_round() {
                     true => continue,
                     false => return,
                 }
             };
             match next {
-                Kind::Closure => {
-                    let Some(call) = self.ready.pop_next_call() else {
-                        continue; // it was cancelled
-                    };
-                    if self.kernel.is_some() {
-                        self.trace_call("call", self.ready.current_call());
-                    }
-                    let site = call.site;
-                    running.site = Some(site);
-                    call.run.call(self);
-                    self.check_current(|| Origin::Closure { site });
-                    self.end_call(running.begun, || Origin::Closure { site });
-                }
+                Kind::Closure if self.is_observed() => self.run_observed_call(running),
+                Kind::Closure => self.run_calls(running),
                 Kind::Main => {
                     self.trace_call("main", 0);
                     main();
@@ -240,13 +230,36 @@ impl LoopHandle {
         }
     }
 
+    /// Runs the closures of the row whose first place was popped.
+    #[inline]
+    fn run_calls(&self, running: &Current) {
+        let row = self.ready.take_calls();
+        let after = || self.check_current(|| running.closure());
+        self.ready.calls.run(row.len, self, &running.site, after);
+    }
+
+    /// Runs the closure whose place was popped. It is timed or traced, unless it was cancelled.
+    #[cold]
+    fn run_observed_call(&self, running: &Current) {
+        let calls = &self.ready.calls;
+        let key = calls.first_key();
+        if calls.keys().next() != Some(key) {
+            drop(calls.pop());
+            return;
+        }
+        self.trace_call("call", key);
+        let after = || self.check_current(|| running.closure());
+        calls.run(1, self, &running.site, after);
+        self.end_call(running.begun, || running.closure());
+    }
+
     /// Reports a panic of the closure or task that ran in step 6.
     #[cold]
     fn report_call_panic(&self, running: &Current, payload: Payload) {
-        let (origin, left) = match (self.ready.current(), self.scheduler.get(), running.site) {
-            (Kind::Task, Some(scheduler), _) => scheduler.end_panicked(self, payload),
-            (Kind::Closure, _, Some(site)) => (Origin::Closure { site }, Some(payload)),
-            (Kind::Main, ..) => (self.main_origin(), Some(payload)),
+        let (origin, left) = match (self.ready.rows.current(), self.scheduler.get()) {
+            (Kind::Task, Some(scheduler)) => scheduler.end_panicked(self, payload),
+            (Kind::Closure, _) => (running.closure(), Some(payload)),
+            (Kind::Main, _) => (self.main_origin(), Some(payload)),
             _ => (Origin::Other, Some(payload)),
         };
         self.check_current(|| origin.clone());
@@ -299,6 +312,14 @@ impl LoopHandle {
 /// The closure or task that runs in step 6, for the code that catches its panic.
 #[derive(Default)]
 struct Current {
-    site: Option<&'static Location<'static>>,
+    site: Cell<Option<&'static Location<'static>>>,
     begun: Option<u64>,
+}
+
+impl Current {
+    /// The closure that runs.
+    fn closure(&self) -> Origin {
+        let closure = |site| Origin::Closure { site };
+        self.site.get().map_or(Origin::Other, closure)
+    }
 }

@@ -14,7 +14,7 @@
 //! Python's interpreter does the same for its own objects.
 
 use super::current::HERE;
-use super::loop_handle::{Call, LoopHandle};
+use super::loop_handle::LoopHandle;
 use super::origin::Origin;
 use super::panics::{FirstPanic, Payload, catch};
 use super::stderr::print_panic;
@@ -53,13 +53,6 @@ impl LoopHandle {
                 self.run_bounded_later(move |handle| handle.drop_now(&mut value));
             }
         }
-    }
-
-    /// [`drop_guarded`](Self::drop_guarded) for a closure that a closed loop refuses: out of line, because
-    /// each caller of that has a copy of its code.
-    #[cold]
-    pub(super) fn drop_refused(&self, call: Call) {
-        self.drop_guarded(call);
     }
 
     /// Drops a value for a caller that has bounded the nesting.

@@ -265,7 +265,8 @@ impl Scheduler for Rc<Executor> {
         let _hidden = current::is_nested().then(HideGuard::all);
         let _polling = PollScope::begin(self);
         let mut poll_cx = PollCx::new(self, handle);
-        let mut row = handle.take_task_row();
+        // In debug mode the loop times each poll.
+        let runs_row = !handle.is_debug();
         loop {
             let next = self.ready.borrow_mut().pop();
             if let Some(task) = next {
@@ -278,7 +279,7 @@ impl Scheduler for Rc<Executor> {
                     Executor::finish(handle, &task, poll_cx.error.take());
                 }
             }
-            if !handle.next_in_row(&mut row) {
+            if !(runs_row && handle.next_task()) {
                 return;
             }
         }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
+use std::ptr::NonNull;
 
 /// So many words have room without a box: a boxed closure and its table, or three pointers.
 const WORDS: usize = 3;
@@ -33,6 +34,8 @@ struct Table<A: ?Sized> {
     discard: unsafe fn(*mut ()),
     /// Whether there is anything to do for that.
     needs_drop: bool,
+    /// Whether there is no closure.
+    is_vacant: bool,
 }
 
 struct Made<F, A: ?Sized>(PhantomData<F>, PhantomData<fn(&A)>);
@@ -44,6 +47,19 @@ impl<F: FnOnce(&A) + 'static, A: ?Sized + 'static> Made<F, A> {
         call: call::<F, A>,
         discard: discard::<F>,
         needs_drop: needs_drop::<F>(),
+        is_vacant: false,
+    };
+}
+
+/// The table of no closure.
+struct Vacant<A: ?Sized>(PhantomData<fn(&A)>);
+
+impl<A: ?Sized + 'static> Vacant<A> {
+    const TABLE: Table<A> = Table {
+        call: |_, _| {},
+        discard: |_| {},
+        needs_drop: false,
+        is_vacant: true,
     };
 }
 
@@ -67,7 +83,7 @@ unsafe fn discard<F>(words: *mut ()) {
 
 impl<A: ?Sized + 'static> InlineFn<A> {
     /// Keeps `f`.
-    #[inline]
+    #[inline(always)]
     pub fn new<F: FnOnce(&A) + 'static>(f: F) -> Self {
         if Made::<F, A>::FITS {
             return Self::inline(f);
@@ -76,7 +92,7 @@ impl<A: ?Sized + 'static> InlineFn<A> {
         Self::inline(move |argument: &A| f(argument))
     }
 
-    #[inline]
+    #[inline(always)]
     fn inline<F: FnOnce(&A) + 'static>(f: F) -> Self {
         let mut words = Words::uninit();
         assert!(Made::<F, A>::FITS, "who does not fit was boxed");
@@ -88,6 +104,21 @@ impl<A: ?Sized + 'static> InlineFn<A> {
             table: &Made::<F, A>::TABLE,
             here: PhantomData,
         }
+    }
+
+    /// No closure: to run or to drop it does nothing.
+    pub(crate) fn vacant() -> Self {
+        Self {
+            words: Words::uninit(),
+            table: &Vacant::TABLE,
+            here: PhantomData,
+        }
+    }
+
+    /// Whether there is no closure.
+    #[inline]
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.table.is_vacant
     }
 
     /// Whether to drop it may run code: that of what the closure holds, or a box's.
@@ -102,10 +133,26 @@ impl<A: ?Sized + 'static> InlineFn<A> {
     pub fn call(self, argument: &A) {
         // Not dropped as well: the call moves the closure out.
         let mut this = ManuallyDrop::new(self);
-        let words = this.words.as_mut_ptr().cast();
-        // SAFETY: the words hold a live value of the type that the table was made for, since `self`
-        // was whole, and they are not read again.
-        unsafe { (this.table.call)(words, argument) };
+        // SAFETY: it is there, since `self` was, and is not used any more.
+        unsafe { Self::call_in_place(NonNull::from(&mut *this), argument) };
+    }
+
+    /// Runs the closure at `this`. It has left that place before any code of its own runs.
+    ///
+    /// # Safety
+    ///
+    /// There is an `InlineFn` at `this`, which no other code touches before the closure has left it. Then
+    /// there is none any more.
+    #[inline]
+    pub(crate) unsafe fn call_in_place(this: NonNull<Self>, argument: &A) {
+        let this = this.as_ptr();
+        // SAFETY: by the contract it is there.
+        let table = unsafe { (*this).table };
+        // SAFETY: as above.
+        let words = unsafe { &raw mut (*this).words };
+        // SAFETY: the words hold a live value of the type that the table was made for, which is there
+        // until this call, and by the contract is not used afterwards.
+        unsafe { (table.call)(words.cast(), argument) };
     }
 }
 

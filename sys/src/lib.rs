@@ -107,6 +107,7 @@ use unix::wipe_on_fork;
 pub use unix::pipe::Notifier as PipeNotifier;
 
 pub mod block_cache;
+pub mod fn_queue;
 pub mod inline_fn;
 pub mod kq_abi;
 pub mod pair;

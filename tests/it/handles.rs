@@ -2,7 +2,7 @@
 
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
 use readily::event_loop::LoopClosed;
-use readily::{PanicPolicy, WeakHandle, spawn};
+use readily::{LoopHandle, PanicPolicy, WeakHandle, spawn};
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,6 +36,58 @@ fn a_handle_of_an_open_loop_queues_arms_and_spawns() {
     assert_eq!(log.text(), "at later soon");
     assert_eq!(task.result().unwrap().unwrap(), 21);
     assert!(!handle.is_closed());
+}
+
+/// C3: the loop of a handle need not be the current one, nor the only one of its thread.
+#[test]
+fn a_queued_closure_is_cancelled_in_its_own_loop_whichever_loop_is_current() {
+    let _guard = guard!();
+    let (mut one, mut other) = (strict_loop(), strict_loop());
+    let log = Log::default();
+    let note = |what| {
+        let log = log.clone();
+        move |_: &LoopHandle| log.note(what)
+    };
+    let first = one.call_soon(note("one"));
+    let second = other.call_soon(note("other"));
+    assert!(second.cancel() && second.cancelled() && !second.cancel());
+    turn_times(&mut other, 1);
+    turn_times(&mut one, 1);
+    assert!(!first.cancel() && !first.cancelled(), "it has run");
+    let third = other.call_soon(note("other"));
+    one.call_soon(move |_| assert!(third.cancel()));
+    turn_times(&mut one, 1);
+    turn_times(&mut other, 1);
+    assert_eq!(log.text(), "one");
+    let late = other.call_soon(note("late"));
+    drop(other);
+    assert!(!late.cancel());
+}
+
+/// R081.
+#[test]
+fn a_closure_that_is_queued_while_its_loop_closes_is_dropped_at_once() {
+    let _guard = guard!();
+    struct Queues(WeakHandle, Log);
+    impl Drop for Queues {
+        fn drop(&mut self) {
+            let held = Rc::new(());
+            let dropped = Rc::downgrade(&held);
+            let queue = |handle: &LoopHandle| handle.call_soon(move |_| drop(held));
+            let queued = self.0.with(queue).expect("it is there until it is closed");
+            assert!(!queued.cancel());
+            self.1.note(if dropped.strong_count() == 0 {
+                "dropped"
+            } else {
+                "queued"
+            });
+        }
+    }
+    let (event_loop, log) = (strict_loop(), Log::default());
+    let queues = Queues(event_loop.weak_handle(), log.clone());
+    event_loop.call_soon(move |_| drop(queues));
+    drop(event_loop);
+    assert_eq!(log.text(), "dropped");
 }
 
 /// R065: a call on a closed loop returns the closure, which was neither run nor dropped.
@@ -76,7 +128,7 @@ fn a_handle_of_a_closed_loop_returns_what_it_was_given() {
     assert_eq!(log.text(), "refused");
     assert!(handle.is_closed());
     let text = String::from("kept");
-    let call = |_: &readily::LoopHandle| unreachable!();
+    let call = |_: &LoopHandle| unreachable!();
     assert!(handle.call_soon(call).is_err());
     assert!(handle.call_later(Duration::ZERO, call).is_err());
     let LoopClosed(kept) = handle.call_at(now, move |_| drop(text)).unwrap_err();

@@ -1,17 +1,34 @@
 //! Tests of the ready queue alone: order, batch and count, and the effect of a seed.
 //!
-//! Each test is a few pushes and a round. The queue inside a loop is tested in `tests/props`. The
-//! closures are numbers here: the queue stores anything.
+//! Each test is a few pushes and a round. The queue inside a loop is tested in `tests/props`. Each
+//! closure has a number, which it adds to a list when it runs: the list is what they are called with.
 //!
 //! Rules: L5, L9; the *callbacks* of the notes (N1).
 
 use super::*;
 use crate::base::rng::Rng;
 use crate::base::shrink::MIN_CAPACITY;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::panic::Location;
 
-fn push_task(ready: &ReadyQueue<impl Sized>) {
+/// The numbers of the closures that have run.
+type Ran = RefCell<Vec<u32>>;
+
+fn push_task(ready: &ReadyQueue<Ran>) {
     ready.rows.push(Kind::Task);
+}
+
+fn push_call(ready: &ReadyQueue<Ran>, number: u32) -> CallKey {
+    let run = move |ran: &Ran| ran.borrow_mut().push(number);
+    ready.push_call(Call::new(Location::caller(), run))
+}
+
+/// Runs the first closure, and returns its number; `None` if it was cancelled.
+fn run_call(ready: &ReadyQueue<Ran>) -> Option<u32> {
+    let ran = Ran::default();
+    ready.calls.run(1, &ran, &Cell::new(None), || {});
+    ran.into_inner().pop()
 }
 
 #[test]
@@ -21,7 +38,7 @@ fn tasks_come_in_any_order_and_closures_in_theirs() {
         let ready = ReadyQueue::default();
         ready.shuffle.set_seed(Some(Rng::seeded(seed)));
         for call in 0..3 {
-            ready.push_call(call);
+            push_call(&ready, call);
         }
         push_task(&ready);
         push_task(&ready);
@@ -30,13 +47,13 @@ fn tasks_come_in_any_order_and_closures_in_theirs() {
         assert_eq!(count, 5, "however many rows");
         let (mut order, mut calls) = (Vec::new(), Vec::new());
         let mut in_order = tasks.iter();
-        while let Some(next) = ready.pop() {
+        while let Some(next) = ready.rows.pop() {
             order.push(match next {
                 Kind::Task => in_order.next(),
                 _ => None,
             });
             if next == Kind::Closure {
-                calls.extend(ready.pop_next_call());
+                calls.extend(run_call(&ready));
             }
         }
         assert_eq!((calls, in_order.next()), (vec![0, 1, 2], None));
@@ -55,28 +72,28 @@ fn closures_between_tasks_keep_their_places_and_are_counted_one_by_one() {
     let begin = || ready.begin_batch(|_| unreachable!("no seed was set"));
     let round = || {
         let pop = || {
-            let next = ready.pop()?;
+            let next = ready.rows.pop()?;
             if next == Closure {
-                ready.pop_next_call();
+                run_call(&ready);
             }
             Some(next)
         };
         std::iter::from_fn(pop).collect::<Vec<_>>()
     };
-    ready.push_call(());
-    ready.push_call(());
+    push_call(&ready, 0);
+    push_call(&ready, 0);
     push_task(&ready);
-    ready.push_call(());
+    push_call(&ready, 0);
     assert_eq!((ready.len(), ready.rows.rows.borrow().len()), (4, 2));
     assert_eq!(begin(), 4);
     // What the batch adds is behind it, also a closure behind a closure.
-    ready.push_call(());
-    ready.push_call(());
+    push_call(&ready, 0);
+    push_call(&ready, 0);
     push_task(&ready);
     assert_eq!(round(), [Closure, Closure, Task, Closure]);
     assert_eq!(begin(), 3);
     ready.rows.push(Main);
-    ready.push_call(());
+    push_call(&ready, 0);
     assert!(ready.has_call_or_main());
     assert_eq!(round(), [Closure, Closure, Task]);
     assert_eq!(begin(), 2);
@@ -87,57 +104,68 @@ fn closures_between_tasks_keep_their_places_and_are_counted_one_by_one() {
 /// L5: what a batch of one kind adds waits for the next round.
 #[test]
 fn a_task_that_is_queued_by_a_batch_of_tasks_is_not_in_it() {
-    let ready = ReadyQueue::<()>::default();
+    let ready = ReadyQueue::default();
     push_task(&ready);
     push_task(&ready);
     assert_eq!(ready.begin_batch(|_| {}), 2);
-    assert_eq!(ready.pop(), Some(Kind::Task));
+    assert_eq!(ready.rows.pop(), Some(Kind::Task));
     push_task(&ready);
-    assert_eq!((ready.rows.take_tasks(), ready.rows.take_tasks()), (1, 0));
-    assert_eq!((ready.pop(), ready.len()), (None, 1));
     assert_eq!(
-        (ready.begin_batch(|_| {}), ready.pop()),
-        (1, Some(Kind::Task))
+        (ready.rows.pop_same(), ready.rows.pop_same()),
+        (true, false)
     );
+    assert_eq!((ready.rows.pop(), ready.len()), (None, 1));
+    assert_eq!(ready.begin_batch(|_| {}), 1);
+    assert_eq!(ready.rows.pop(), Some(Kind::Task));
 }
 
 /// L6: the closures behind one that panics run in the same batch.
 #[test]
 fn a_row_of_closures_is_continued_where_it_was_left() {
     let ready = ReadyQueue::default();
-    (0..3).for_each(|call| {
-        ready.push_call(call);
-    });
+    for call in 0..3 {
+        push_call(&ready, call);
+    }
     push_task(&ready);
     ready.begin_batch(|_| {});
-    let next = || (ready.pop(), ready.pop_next_call());
+    let next = || (ready.rows.pop(), run_call(&ready));
     assert_eq!(next(), (Some(Kind::Closure), Some(0)));
-    assert!(!ready.is_empty() && ready.rows.take_tasks() == 0);
-    ready.push_call(3);
+    push_call(&ready, 3);
     // A new batch begins, as after a panic outside of every `catch_unwind`.
     assert_eq!(ready.begin_batch(|_| {}), 4);
-    assert_eq!(next(), (Some(Kind::Closure), Some(1)));
+    assert_eq!(ready.rows.pop(), Some(Kind::Closure));
+    // A row that ends with its first closure.
+    let row = ready.take_calls();
+    assert_eq!((row.len, ready.rows.pop_same()), (2, false));
+    assert_eq!(run_call(&ready), Some(1));
+    drop(row);
     assert_eq!(next(), (Some(Kind::Closure), Some(2)));
+    assert!(!ready.rows.pop_same(), "the next one is a task");
     // L5: this batch does not include what it adds.
     push_task(&ready);
-    assert_eq!(ready.pop(), Some(Kind::Task));
+    assert_eq!(ready.rows.pop(), Some(Kind::Task));
     assert_eq!(next(), (Some(Kind::Closure), Some(3)));
-    assert_eq!((ready.rows.take_tasks(), ready.pop()), (0, None));
+    assert_eq!((ready.rows.pop_same(), ready.rows.pop()), (false, None));
 }
 
 #[test]
 fn a_cancelled_closure_leaves_the_others_their_places_and_its_key_finds_nothing_more() {
     let ready = ReadyQueue::default();
-    let keys = [1, 2, 3].map(|call| ready.push_call(call));
-    assert_eq!(ready.take_call(keys[1]), Some(2));
-    assert_eq!(ready.take_call(keys[1]), None);
-    assert_eq!((ready.calls(), ready.len()), (2, 3));
-    assert_eq!(ready.pop_next_call(), Some(1));
-    assert_eq!(ready.pop_next_call(), None, "it was cancelled");
-    assert_eq!(ready.take_call(keys[0]), None, "it has run");
-    let next = ready.push_call(4);
-    assert_eq!(ready.take_call(keys[2]), Some(3));
-    assert_eq!(ready.take_call(next), Some(4));
+    let keys = [1, 2, 3].map(|call| push_call(&ready, call));
+    let take = |key| {
+        let ran = Ran::default();
+        ready.calls.take(key)?.call(&ran);
+        ran.into_inner().pop()
+    };
+    assert_eq!(take(keys[1]), Some(2));
+    assert_eq!(take(keys[1]), None);
+    assert_eq!((ready.calls.keys().count(), ready.len()), (2, 3));
+    assert_eq!(run_call(&ready), Some(1));
+    assert_eq!(run_call(&ready), None, "it was cancelled");
+    assert_eq!(take(keys[0]), None, "it has run");
+    let next = push_call(&ready, 4);
+    assert_eq!(take(keys[2]), Some(3));
+    assert_eq!(take(next), Some(4));
     assert!(ready.pop_call().is_none());
 }
 
@@ -146,18 +174,18 @@ fn a_cancelled_closure_leaves_the_others_their_places_and_its_key_finds_nothing_
 fn the_memory_of_a_burst_is_given_back_within_a_few_turns() {
     let ready = ReadyQueue::default();
     for n in 0..100_000 {
-        ready.push_call(n);
+        push_call(&ready, n);
         push_task(&ready);
     }
     ready.begin_batch(|_| {});
-    while let Some(next) = ready.pop() {
+    while let Some(next) = ready.rows.pop() {
         if next == Kind::Closure {
-            ready.pop_next_call();
+            run_call(&ready);
         }
     }
     for _ in 0..40 {
         ready.shrink();
     }
     assert!(ready.rows.rows.borrow().capacity() <= MIN_CAPACITY);
-    assert!(ready.calls.borrow().queue.capacity() <= MIN_CAPACITY);
+    assert!(ready.calls.room() <= MIN_CAPACITY);
 }
