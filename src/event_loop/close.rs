@@ -41,7 +41,7 @@ impl LoopHandle {
     /// [`run`](crate::run()) of a future returns [`Error::Stopped`].
     pub fn stop(&self) {
         self.stopping.set(true);
-        self.ready.rows.attention.set(true);
+        self.ready.rows.demand_attention();
     }
 
     /// Whether the loop is closed, or being closed.

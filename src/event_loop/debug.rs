@@ -49,7 +49,7 @@ impl LoopHandle {
     pub fn set_debug(&self, on: bool) {
         self.stopwatch.set(on);
         self.observed.set(on || self.kernel.is_some());
-        self.ready.rows.attention.set(true);
+        self.ready.rows.demand_attention();
         if on {
             futurelock::watch();
         }

@@ -13,21 +13,27 @@ impl LoopHandle {
     /// message, nothing to report or to trace. Then the other steps of a round do nothing.
     #[inline]
     pub(super) fn begin_plain_round(&self) -> bool {
-        let ready = self.ready.len();
+        let (ready, left) = (self.ready.len(), self.calls_left.get());
         let is_plain = ready != 0
-            && ready <= self.calls_left.get()
-            && !self.is_observed()
-            && !self.is_pressed()
-            && !self.stopping.get()
+            && ready <= left
+            && self.ready.rows.is_plain(|| self.has_only_ready_work())
             && self.inbox.is_awake()
-            && !self.inbox.forked()
-            && self.times.timers.borrow().is_empty();
+            && !self.inbox.forked();
         if is_plain {
             self.times.begin_round_without_timers();
             self.stats.turns.set(self.stats.turns.get() + 1);
-            self.begin_batch();
+            self.ready.begin_plain_batch();
+            self.calls_left.set(left - ready);
         }
         is_plain
+    }
+
+    /// Whatever makes this `false` calls `demand_attention`.
+    #[inline(never)]
+    fn has_only_ready_work(&self) -> bool {
+        let ends = self.is_pressed() || self.stopping.get();
+        let is_odd = self.is_observed() || self.shuffles_ready();
+        !ends && !is_odd && self.times.timers.borrow().is_empty()
     }
 
     /// Takes the next place of the row of tasks that runs. At the end of the batch this begins the next

@@ -86,6 +86,15 @@ impl<H> ReadyQueue<H> {
         len
     }
 
+    /// [`begin_batch`](Self::begin_batch) of a round that has only ready work, which is not shuffled, and
+    /// not so much that a queue might have to shrink afterwards.
+    #[inline]
+    pub(super) fn begin_plain_batch(&self) {
+        if !self.rows.begin_batch_of_one_row() {
+            self.rows.begin_batch();
+        }
+    }
+
     #[cold]
     fn shuffle_batch(&self, reorder: impl FnOnce(&[usize])) {
         self.rows.begin_batch();

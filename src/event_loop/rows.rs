@@ -85,6 +85,9 @@ pub(crate) struct Rows {
     last: RowCell,
     /// Whether a turn may have more to do than to dispatch events: see `turn.rs`.
     pub(super) attention: Cell<bool>,
+    /// Whether nothing but ready work can be in the next round: no timer is armed, and there is nothing
+    /// to report, to trace or to end. `false` if that is not known.
+    is_plain: Cell<bool>,
     /// The reasons why a push has to do more than to add work: the constants of [`Detour`].
     detours: Cell<u8>,
 }
@@ -98,6 +101,7 @@ impl Default for Rows {
             batch_rows: Cell::new(0),
             last: RowCell::default(),
             attention: Cell::new(true),
+            is_plain: Cell::new(false),
             detours: Cell::new(0),
         }
     }
@@ -108,10 +112,26 @@ impl Rows {
     #[inline]
     pub(crate) fn push(&self, kind: Kind) {
         if self.last.kind.get() != kind {
-            self.end_row(kind);
+            self.begin_row(kind);
         }
         self.last.len.set(self.last.len.get() + 1);
         self.attention.set(true);
+    }
+
+    /// Records that something else than ready work has to be done: the next turn or round is no short one.
+    #[inline]
+    pub(super) fn demand_attention(&self) {
+        self.attention.set(true);
+        self.is_plain.set(false);
+    }
+
+    /// Whether nothing but ready work can be in the next round. `find_out` is asked if that is not known.
+    #[inline]
+    pub(super) fn is_plain(&self, find_out: impl FnOnce() -> bool) -> bool {
+        if !self.is_plain.get() {
+            self.is_plain.set(find_out());
+        }
+        self.is_plain.get()
     }
 
     /// Whether a push has to do more than to add work, for any reason.
@@ -138,9 +158,18 @@ impl Rows {
 
     /// Begins a row of this kind behind the last one.
     #[inline(never)]
-    fn end_row(&self, kind: Kind) {
+    fn begin_row(&self, kind: Kind) {
+        if self.last.len.get() != 0 {
+            self.end_row();
+        }
+        self.last.kind.set(kind);
+    }
+
+    /// Ends the last row, unless it is empty.
+    #[inline(never)]
+    fn end_row(&self) {
         let last = self.last.get();
-        self.last.set(Row { kind, len: 0 });
+        self.last.len.set(0);
         if last.len != 0 {
             self.between.set(self.between.get() + last.len as usize);
             self.rows.borrow_mut().push_back(last);
@@ -160,7 +189,7 @@ impl Rows {
 
     /// The same, however many rows there are.
     pub(super) fn begin_batch(&self) {
-        self.end_row(self.last.kind.get());
+        self.end_row();
         let mut rows = self.rows.borrow_mut();
         // Left of a batch that a panic has ended.
         let left = self.row.get();

@@ -160,7 +160,7 @@ impl LoopHandle {
     /// C5: the next wait, and that of a host, may have to end earlier.
     #[inline]
     fn timer_armed(&self, deadline_ns: u64) {
-        self.ready.rows.attention.set(true);
+        self.ready.rows.demand_attention();
         self.notify_host_of(deadline_ns);
     }
 
@@ -302,6 +302,7 @@ impl LoopHandle {
     #[doc(alias = "rng_seed")]
     pub(crate) fn shuffle_ready(&self, seed: Option<u64>) {
         self.ready.shuffle.set_seed(seed.map(Rng::seeded));
+        self.ready.rows.demand_attention();
     }
 
     /// Whether tasks that are ready at the same time are shuffled: see [`LoopHandle::shuffle_ready`].

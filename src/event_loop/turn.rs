@@ -117,7 +117,7 @@ impl LoopHandle {
     fn consume_notification(&self) {
         if self.replayed_or(self.inbox.wake_up()) {
             self.notified.set(true);
-            self.ready.rows.attention.set(true);
+            self.ready.rows.demand_attention();
         }
     }
 
@@ -186,7 +186,7 @@ impl LoopHandle {
 
     /// Returns the number of closures and tasks in the batch.
     #[inline]
-    pub(super) fn begin_batch(&self) -> usize {
+    fn begin_batch(&self) -> usize {
         let ready = self.ready.begin_batch(|order| {
             if let Some(scheduler) = self.scheduler.get() {
                 scheduler.reorder(order);
@@ -198,10 +198,14 @@ impl LoopHandle {
     }
 
     fn run_batch(&self, main: &mut dyn FnMut(), running: &mut Current) {
+        running.begun = None;
         loop {
-            // Before the pop: if the clock panicked after it, the popped work would be lost.
-            running.begun = None;
-            running.begun = self.begin_call();
+            if self.is_observed() {
+                match self.run_observed(main, running) {
+                    true => continue,
+                    false => return,
+                }
+            }
             let Some(next) = self.ready.rows.pop() else {
                 match self.begin_plain_round() {
                     true => continue,
@@ -209,22 +213,15 @@ impl LoopHandle {
                 }
             };
             match next {
-                Kind::Closure if self.is_observed() => self.run_observed_call(running),
                 Kind::Closure => self.run_calls(running),
                 Kind::Main => {
-                    self.trace_call("main", 0);
                     main();
                     self.check_current(|| self.main_origin());
-                    self.end_call(running.begun, || self.main_origin());
                 }
                 Kind::Task => {
-                    let Some(scheduler) = self.scheduler.get() else {
-                        continue;
-                    };
-                    // Before the run, because the task may be gone after it.
-                    let origin = running.begun.map(|_| scheduler.origin_of_next());
-                    scheduler.run(self);
-                    self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
+                    if let Some(scheduler) = self.scheduler.get() {
+                        scheduler.run(self);
+                    }
                 }
             }
         }
@@ -238,8 +235,37 @@ impl LoopHandle {
         self.ready.calls.run(row.len, self, &running.site, after);
     }
 
+    /// Runs one closure or task of the batch, timed or traced. `false` at the end of the batch.
+    #[inline(never)]
+    fn run_observed(&self, main: &mut dyn FnMut(), running: &mut Current) -> bool {
+        // Before the pop: if the clock panicked after it, the popped work would be lost.
+        running.begun = None;
+        running.begun = self.begin_call();
+        let Some(next) = self.ready.rows.pop() else {
+            return false;
+        };
+        match next {
+            Kind::Closure => self.run_observed_call(running),
+            Kind::Main => {
+                self.trace_call("main", 0);
+                main();
+                self.check_current(|| self.main_origin());
+                self.end_call(running.begun, || self.main_origin());
+            }
+            Kind::Task => {
+                if let Some(scheduler) = self.scheduler.get() {
+                    // Before the run, because the task may be gone after it.
+                    let origin = running.begun.map(|_| scheduler.origin_of_next());
+                    scheduler.run(self);
+                    self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
+                }
+            }
+        }
+        running.begun = None;
+        true
+    }
+
     /// Runs the closure whose place was popped. It is timed or traced, unless it was cancelled.
-    #[cold]
     fn run_observed_call(&self, running: &Current) {
         let calls = &self.ready.calls;
         let key = calls.first_key();

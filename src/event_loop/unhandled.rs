@@ -121,7 +121,7 @@ impl LoopHandle {
             // The first panic is resumed after the turn; later ones are reported.
             PanicPolicy::Propagate if !self.reports.has_panic() => {
                 self.reports.has_panic.set(true);
-                self.ready.rows.attention.set(true);
+                self.ready.rows.demand_attention();
                 self.reports.panic.set(Some((payload, origin)));
                 self.notify_host();
             }
@@ -152,7 +152,7 @@ impl LoopHandle {
     #[cold]
     pub(crate) fn keep_main_panic(&self, payload: Payload) {
         self.reports.has_panic.set(true);
-        self.ready.rows.attention.set(true);
+        self.ready.rows.demand_attention();
         let goes_out = Some((payload, self.main_origin()));
         if let Some((payload, origin)) = self.reports.panic.replace(goes_out) {
             self.report_panic(payload, origin);

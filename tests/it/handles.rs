@@ -18,7 +18,7 @@ fn a_handle_of_an_open_loop_queues_arms_and_spawns() {
     };
     let (soon, later, at) = (note("soon"), note("later"), note("at"));
     let never = handle.call_soon(|_| unreachable!("cancelled")).unwrap();
-    drop(handle.call_soon(move |_| soon()).unwrap());
+    handle.call_soon(move |_| soon()).unwrap();
     assert!(never.cancel());
     let second = Duration::from_secs(1);
     let never = handle

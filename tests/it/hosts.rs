@@ -221,12 +221,12 @@ fn what_the_host_gives_the_loop_between_two_turns_is_signalled_to_each_kind_of_h
     with_each_host(false, |guest, host| {
         let log = Log::default();
         let give: [fn(&EventLoop, Log); 6] = [
-            |it, log| drop(it.call_soon(move |_| log.note("closure"))),
+            |it, log| _ = it.call_soon(move |_| log.note("closure")),
             |it, log| drop(it.spawn(async move { log.note("task") })),
             |it, log| drop(it.call_later(Duration::ZERO, move |_| log.note("timer"))),
             |it, log| {
                 // What a closure queues is left when the turn ends.
-                it.call_soon(|handle| drop(handle.call_soon(move |_| log.note("chain"))));
+                it.call_soon(|handle| _ = handle.call_soon(move |_| log.note("chain")));
             },
             |it, log| {
                 let _entered = it.enter();
@@ -297,7 +297,7 @@ fn a_loop_without_a_host_is_not_notified_and_one_with_a_host_once_in_a_pause() {
     let rings = || rings.load(Ordering::Relaxed);
     let add = |event_loop: &EventLoop| {
         for _ in 0..10 {
-            event_loop.call_soon(|handle| drop(handle.call_soon(|_| ())));
+            event_loop.call_soon(|handle| _ = handle.call_soon(|_| ()));
             drop(event_loop.spawn(async {}));
             event_loop.call_later(Duration::ZERO, |_| ());
         }
@@ -391,7 +391,7 @@ fn a_loop_in_a_loop_in_a_host_passes_everything_on() {
         by_edge(&outer, counted(&outer, &log, 3 * round));
     }
     let note = log.clone();
-    inner.with(|it| drop(it.call_soon(move |_| note.note("given"))));
+    inner.with(|it| _ = it.call_soon(move |_| note.note("given")));
     by_edge(&outer, counted(&outer, &log, 10));
 }
 

@@ -71,12 +71,12 @@ fn serves(guest: &Guest, mut go_round: impl FnMut()) {
     theirs.write_all(b"abcde").unwrap();
     until(5, "bytes");
     let give: [fn(&EventLoop, Log); 4] = [
-        |it, log| drop(it.call_soon(move |_| log.note("closure"))),
+        |it, log| _ = it.call_soon(move |_| log.note("closure")),
         |it, log| drop(it.spawn(async move { log.note("task") })),
         |it, log| drop(it.call_later(Duration::from_millis(2), move |_| log.note("timer"))),
         |it, log| {
             let remote = it.remote_handle();
-            it.call_soon(move |handle| drop(handle.call_soon(move |_| log.note("chain"))));
+            it.call_soon(move |handle| _ = handle.call_soon(move |_| log.note("chain")));
             let sends = move || remote.call_soon(|_| ()).is_ok();
             assert!(std::thread::spawn(sends).join().unwrap());
         },

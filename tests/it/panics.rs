@@ -108,7 +108,7 @@ fn plant(event_loop: &EventLoop, place: &'static str) -> Box<dyn std::any::Any> 
             kept = Box::new(TcpStream::connect(addr).unwrap());
         }
         "timer" => drop(event_loop.call_later(Duration::ZERO, move |_| boom())),
-        "soon" => drop(event_loop.call_soon(move |_| boom())),
+        "soon" => _ = event_loop.call_soon(move |_| boom()),
         "task" => drop(event_loop.spawn(async move { boom() })),
         "sent" => {
             let remote = event_loop.remote_handle();

@@ -387,7 +387,7 @@ fn a_run_ends_exactly_when_nothing_can_happen_any_more() {
             readily::sleep(Duration::from_millis(1)).await;
             task.note("task");
             std::thread::spawn(move || {
-                sent.call_soon(|handle| drop(handle.call_soon(|_| ())))
+                sent.call_soon(|handle| _ = handle.call_soon(|_| ()))
                     .unwrap();
             });
         }));
