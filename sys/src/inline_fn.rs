@@ -133,8 +133,10 @@ impl<A: ?Sized + 'static> InlineFn<A> {
     pub fn call(self, argument: &A) {
         // Not dropped as well: the call moves the closure out.
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: it is there, since `self` was, and is not used any more.
-        unsafe { Self::call_in_place(NonNull::from(&mut *this), argument) };
+        let words = this.words.as_mut_ptr().cast();
+        // SAFETY: the words hold a live value of the type that the table was made for, since `self`
+        // was whole, and they are not read again.
+        unsafe { (this.table.call)(words, argument) };
     }
 
     /// Runs the closure at `this`. It has left that place before any code of its own runs.
