@@ -1,4 +1,4 @@
-//! The current loop of a thread: two of the crate's eight thread-locals.
+//! The current loop of a thread: two of the crate's nine thread-locals.
 //!
 //! `spawn`, `sleep` and wakers find their loop through `HERE` and `STACK`, so a wake on the
 //! loop's own thread costs one comparison and a push. `HERE` also counts the loops that are turning:

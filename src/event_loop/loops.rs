@@ -1,4 +1,4 @@
-//! The loops of a thread by their ids: one of the crate's eight thread-locals.
+//! The loops of a thread by their ids: one of the crate's nine thread-locals.
 //!
 //! A handle of a queued closure is made with each closure, and is rarely used. So it has the id of its
 //! loop and not a counted reference, and finds the loop here.
