@@ -31,6 +31,7 @@ mod dispatch_source;
 #[allow(clippy::module_inception)] // it is the loop, and this the folder of its parts
 pub(crate) mod event_loop;
 mod hangup;
+mod observed;
 mod plain_round;
 mod turn;
 

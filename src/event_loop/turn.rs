@@ -235,50 +235,6 @@ impl LoopHandle {
         self.ready.calls.run(row.len, self, &running.site, after);
     }
 
-    /// Runs one closure or task of the batch, timed or traced. `false` at the end of the batch.
-    #[inline(never)]
-    fn run_observed(&self, main: &mut dyn FnMut(), running: &mut Current) -> bool {
-        // Before the pop: if the clock panicked after it, the popped work would be lost.
-        running.begun = None;
-        running.begun = self.begin_call();
-        let Some(next) = self.ready.rows.pop() else {
-            return false;
-        };
-        match next {
-            Kind::Closure => self.run_observed_call(running),
-            Kind::Main => {
-                self.trace_call("main", 0);
-                main();
-                self.check_current(|| self.main_origin());
-                self.end_call(running.begun, || self.main_origin());
-            }
-            Kind::Task => {
-                if let Some(scheduler) = self.scheduler.get() {
-                    // Before the run, because the task may be gone after it.
-                    let origin = running.begun.map(|_| scheduler.origin_of_next());
-                    scheduler.run(self);
-                    self.end_call(running.begun, || origin.unwrap_or(Origin::Other));
-                }
-            }
-        }
-        running.begun = None;
-        true
-    }
-
-    /// Runs the closure whose place was popped. It is timed or traced, unless it was cancelled.
-    fn run_observed_call(&self, running: &Current) {
-        let calls = &self.ready.calls;
-        let key = calls.first_key();
-        if calls.keys().next() != Some(key) {
-            drop(calls.pop());
-            return;
-        }
-        self.trace_call("call", key);
-        let after = || self.check_current(|| running.closure());
-        calls.run(1, self, &running.site, after);
-        self.end_call(running.begun, || running.closure());
-    }
-
     /// Reports a panic of the closure or task that ran in step 6.
     #[cold]
     fn report_call_panic(&self, running: &Current, payload: Payload) {
@@ -337,14 +293,14 @@ impl LoopHandle {
 
 /// The closure or task that runs in step 6, for the code that catches its panic.
 #[derive(Default)]
-struct Current {
-    site: Cell<Option<&'static Location<'static>>>,
-    begun: Option<u64>,
+pub(super) struct Current {
+    pub(super) site: Cell<Option<&'static Location<'static>>>,
+    pub(super) begun: Option<u64>,
 }
 
 impl Current {
     /// The closure that runs.
-    fn closure(&self) -> Origin {
+    pub(super) fn closure(&self) -> Origin {
         let closure = |site| Origin::Closure { site };
         self.site.get().map_or(Origin::Other, closure)
     }

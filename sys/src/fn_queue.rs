@@ -105,6 +105,13 @@ impl<A> FnQueue<A> {
         unsafe { ring.cast().add(place(key, ring.len())) }
     }
 
+    /// The slot of a key, if a closure is in it, vacant or not.
+    fn occupied(&self, key: u64) -> Option<NonNull<Slot<A>>> {
+        let is_occupied = self.head.get() <= key && key < self.tail.get();
+        // SAFETY: where there are closures there are slots.
+        is_occupied.then(|| unsafe { self.slot(key) })
+    }
+
     /// Pops and runs the first closures, as many as `count` if there are so many now, but not those
     /// that were taken out. Stores the line of each in `site` before it runs, and calls `after` behind
     /// it. A panic goes to the caller; the closures behind it stay in the queue.
@@ -137,12 +144,8 @@ impl<A> FnQueue<A> {
     #[must_use]
     pub fn pop(&self) -> Option<InlineFn<A>> {
         let head = self.head.get();
-        if head == self.tail.get() {
-            return None;
-        }
+        let slot = self.occupied(head)?;
         self.head.set(head + 1);
-        // SAFETY: where there are closures there are slots.
-        let slot = unsafe { self.slot(head) };
         // SAFETY: a closure was in the slot of `head`. It is moved, for no other call finds it any more:
         // `head` is beyond it.
         let Slot { run, .. } = unsafe { slot.read() };
@@ -156,9 +159,8 @@ impl<A> FnQueue<A> {
         if !self.is_live(key) {
             return None;
         }
-        // SAFETY: where there are closures there are slots.
-        let mut slot = unsafe { self.slot(key) };
-        // SAFETY: a closure is in the slot, as `is_live` has shown. The reference ends before any other
+        let mut slot = self.occupied(key)?;
+        // SAFETY: a closure is in the slot. The reference ends before any other
         // code runs.
         let slot = unsafe { slot.as_mut() };
         Some(std::mem::replace(&mut slot.run, InlineFn::vacant()))
@@ -191,14 +193,9 @@ impl<A> FnQueue<A> {
     }
 
     fn is_live(&self, key: u64) -> bool {
-        if key < self.head.get() || key >= self.tail.get() {
-            return false;
-        }
-        // SAFETY: where there are closures there are slots.
-        let slot = unsafe { self.slot(key) };
-        // SAFETY: the key is one of those from `head` up to `tail`, so a closure is in the slot; the
-        // reference ends here.
-        !unsafe { slot.as_ref() }.run.is_vacant()
+        // SAFETY: a closure is in the slot; the reference ends here.
+        let is_vacant = |slot: NonNull<Slot<A>>| unsafe { slot.as_ref() }.run.is_vacant();
+        self.occupied(key).is_some_and(|slot| !is_vacant(slot))
     }
 
     /// The number of closures that have room.
@@ -213,8 +210,9 @@ impl<A> FnQueue<A> {
         let room = room.max(self.len()).max(MIN_ROOM).next_power_of_two();
         let ring = Self::new_ring(room);
         for key in self.head.get()..self.tail.get() {
-            // SAFETY: where there are closures there are slots.
-            let from = unsafe { self.slot(key) };
+            let Some(from) = self.occupied(key) else {
+                continue;
+            };
             // SAFETY: the place is below the number of slots of this ring.
             let to = unsafe { ring.cast().add(place(key, room)) };
             // SAFETY: a closure is in the slot of each of these keys. The other ring has a slot for it,

@@ -1,4 +1,6 @@
-//! The weak handle: work for a loop that may be gone.
+//! The handles of a loop and of its closures: work for a loop that may be gone.
+//!
+//! Invariant: C3.
 
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
 use readily::event_loop::LoopClosed;
