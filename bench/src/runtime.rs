@@ -80,3 +80,11 @@ pub trait Watch: Runtime {
     fn set(setter: &Self::Setter, value: u64);
     async fn changed(watcher: &mut Self::Watcher) -> u64;
 }
+
+/// Jobs on the threads of a pool.
+pub trait Blocking: Runtime {
+    /// Runs `f` on a thread, whether or not the returned future is polled.
+    fn run_blocking<T: Send + 'static>(
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + 'static;
+}

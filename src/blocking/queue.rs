@@ -208,12 +208,13 @@ impl<J: Clone> Queue<J> {
 
     /// Takes the next job: of the lanes in turn, and of each lane the oldest (P4).
     pub(super) fn take(&mut self) -> Option<Taken<J>> {
-        let count = self.lanes.len();
-        let lanes = (0..count).map(|n| (self.next_lane + n) % count);
-        let lane = lanes
-            .into_iter()
-            .find(|lane| self.lanes[*lane].runnable() > 0)?;
-        self.next_lane = (lane + 1) % count;
+        let mut lanes = (self.next_lane..self.lanes.len()).chain(0..self.next_lane);
+        let lane = lanes.find(|lane| self.lanes[*lane].runnable() > 0)?;
+        self.next_lane = if lane + 1 == self.lanes.len() {
+            0
+        } else {
+            lane + 1
+        };
         let queue = &mut self.lanes[lane];
         let job = queue.jobs.pop()?;
         queue.running += 1;

@@ -1,7 +1,7 @@
 //! readily.
 
 use super::SOUND;
-use crate::runtime::{Broadcast, Runtime, Synced, Watch};
+use crate::runtime::{Blocking, Broadcast, Runtime, Synced, Watch};
 use readily::sync::{broadcast, oneshot, watch};
 use readily::{Event, Lock, Queue, Semaphore};
 use std::time::Duration;
@@ -148,5 +148,14 @@ impl Watch for Readily {
     async fn changed(watcher: &mut Self::Watcher) -> u64 {
         watcher.changed().await.expect(SOUND);
         *watcher.borrow()
+    }
+}
+
+impl Blocking for Readily {
+    fn run_blocking<T: Send + 'static>(
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + 'static {
+        let job = readily::run_blocking(f);
+        async { job.await.expect(SOUND) }
     }
 }

@@ -4,7 +4,7 @@
 //! is such an event with a flag. There is no watch.
 
 use super::SOUND;
-use crate::runtime::{Broadcast, Runtime, Synced};
+use crate::runtime::{Blocking, Broadcast, Runtime, Synced};
 use async_executor::LocalExecutor;
 use async_lock::{Mutex, Semaphore};
 use event_listener::Event;
@@ -169,5 +169,13 @@ impl Broadcast for Smol {
 
     async fn receive(receiver: &mut Self::Receiver) -> u64 {
         receiver.recv().await.expect(SOUND)
+    }
+}
+
+impl Blocking for Smol {
+    fn run_blocking<T: Send + 'static>(
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + 'static {
+        blocking::unblock(f)
     }
 }

@@ -4,7 +4,7 @@
 //! An event is a `Notify`, which stores no state for `notify_waiters`: a later waiter waits.
 
 use super::SOUND;
-use crate::runtime::{Broadcast, Runtime, Synced, Watch};
+use crate::runtime::{Blocking, Broadcast, Runtime, Synced, Watch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
@@ -163,5 +163,14 @@ impl<const LOCAL_SET: bool> Watch for On<LOCAL_SET> {
     async fn changed(watcher: &mut Self::Watcher) -> u64 {
         watcher.changed().await.expect(SOUND);
         *watcher.borrow_and_update()
+    }
+}
+
+impl Blocking for Tokio {
+    fn run_blocking<T: Send + 'static>(
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + 'static {
+        let job = tokio::task::spawn_blocking(f);
+        async { job.await.expect(SOUND) }
     }
 }

@@ -6,6 +6,7 @@
 //! Objects that accumulate do so in batches of a fixed size, so that twice the operations are twice
 //! the work.
 
+mod blocking;
 mod callbacks;
 mod sync;
 mod tasks;
@@ -56,6 +57,7 @@ pub fn all() -> Vec<Row> {
         timers::rows(),
         callbacks::rows(),
         wakes::rows(),
+        blocking::rows(),
         sync::rows(),
     ];
     parts.into_iter().flatten().collect()
