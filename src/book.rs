@@ -53,6 +53,10 @@ pub mod ch10_pools {}
 pub mod ch11_testing {}
 
 #[cfg_attr(all(doc, not(doctest)), doc = include_str!("book/links.md"))]
+#[cfg_attr(doc, doc = include_str!("../docs/12-signals-and-children.md"))]
+pub mod ch12_signals_and_children {}
+
+#[cfg_attr(all(doc, not(doctest)), doc = include_str!("book/links.md"))]
 #[cfg_attr(doc, doc = include_str!("../docs/asyncio.md"))]
 pub mod asyncio {}
 

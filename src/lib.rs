@@ -105,10 +105,12 @@
 //! | [`Queue`] | Pass items between tasks; a bounded queue makes the producers wait. |
 //! | [`sync`] | Conditions, barriers, and channels for one value (`oneshot`), the latest value (`watch`) or every value (`broadcast`, `channel`). |
 //!
-//! **Signals**
+//! **Signals and child processes**
 //!
 //! | name | use |
 //! |---|---|
+//! | [`process::Command`], [`process::Child`] | Start a program, talk to it through pipes, wait for its end and signal it. |
+//! | [`io::PipeReader`], [`io::PipeWriter`] | Read and write pipes and FIFOs, in coroutines. |
 //! | [`signal::signal`], [`signal::ctrl_c`] | Wait for a signal of the system, in coroutines. |
 //! | [`LoopHandle::on_signal`] | Run a callback for each signal. |
 //! | [`RunnerBuilder::cancel_on_sigint`] | Let Ctrl-C cancel a run. |
@@ -167,7 +169,7 @@
 //!
 //! # Reading on
 //!
-//! The [`book`] explains, in ten chapters, how the loop works: from one `epoll_wait(2)` to tasks,
+//! The [`book`] explains, in eleven chapters, how the loop works: from one `epoll_wait(2)` to tasks,
 //! queues and testing. It also has [asyncio and readily side by side](crate::book::side_by_side),
 //! and [the layers and modules of the source](crate::book::architecture).
 //!
@@ -192,6 +194,7 @@ pub mod event_loop;
 pub mod group;
 pub mod io;
 pub mod poll;
+pub mod process;
 mod run;
 pub mod signal;
 pub mod spi;

@@ -53,6 +53,13 @@ pub enum Error {
         /// The descriptor's number.
         fd: RawFd,
     },
+    /// The descriptor is not a pipe or a FIFO, so it cannot be a [`PipeReader`](crate::io::PipeReader) or a
+    /// [`PipeWriter`](crate::io::PipeWriter).
+    #[error("descriptor {fd} is not a pipe or a FIFO")]
+    NotPipe {
+        /// The descriptor's number.
+        fd: RawFd,
+    },
     /// The socket is not connected, and no connect is under way. Systems report such a socket as
     /// hung up, so the registration would end at once. Call `connect(2)` first, or use
     /// [`LoopHandle::connect`](super::LoopHandle::connect) or [`TcpStream::connect`](crate::io::TcpStream::connect).
@@ -123,7 +130,7 @@ impl Error {
     /// | [`AlreadyRegistered`](Self::AlreadyRegistered) | `AlreadyExists` |
     /// | [`NotPollable`](Self::NotPollable) | `PermissionDenied`, as the system's `EPERM` |
     /// | [`NotConnected`](Self::NotConnected) | `NotConnected` |
-    /// | [`NotListening`](Self::NotListening), [`NotStream`](Self::NotStream), [`BadDescriptor`](Self::BadDescriptor) | `InvalidInput` |
+    /// | [`NotListening`](Self::NotListening), [`NotStream`](Self::NotStream), [`NotPipe`](Self::NotPipe), [`BadDescriptor`](Self::BadDescriptor) | `InvalidInput` |
     /// | [`UnknownKey`](Self::UnknownKey) | `NotFound` |
     /// | [`Io`](Self::Io) | that of the error |
     /// | all others | `Other` |
@@ -133,9 +140,10 @@ impl Error {
             Self::AlreadyRegistered { .. } => io::ErrorKind::AlreadyExists,
             Self::NotPollable { .. } => io::ErrorKind::PermissionDenied,
             Self::NotConnected { .. } => io::ErrorKind::NotConnected,
-            Self::NotListening { .. } | Self::NotStream { .. } | Self::BadDescriptor { .. } => {
-                io::ErrorKind::InvalidInput
-            }
+            Self::NotListening { .. }
+            | Self::NotStream { .. }
+            | Self::NotPipe { .. }
+            | Self::BadDescriptor { .. } => io::ErrorKind::InvalidInput,
             Self::UnknownKey(_) => io::ErrorKind::NotFound,
             Self::Io(error) => error.kind(),
             _ => io::ErrorKind::Other,

@@ -9,6 +9,8 @@
 //! [N4]: crate::book#n4
 //! [N10]: crate::book#n10
 
+mod pipe;
+mod pipe_end;
 mod socket;
 mod source;
 mod tcp;
@@ -17,6 +19,8 @@ mod tcp_split;
 mod tcp_transfer;
 mod watched;
 
+pub use pipe::{PipeReader, PipeWriter, pipe};
+pub(crate) use pipe_end::ReadSome;
 pub use source::Source;
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;

@@ -62,7 +62,7 @@ mod ppoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::{epoll, error_queue, event, facts, timer};
+pub use linux::{epoll, error_queue, event, exit_fd, facts, timer};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux::{nowait, poll_bits, same_file, wipe};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -102,6 +102,16 @@ pub use linux::notify::Notifier;
 )))]
 pub use unix::pipe::Notifier;
 
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+))]
+#[path = "bsd/exit_fd.rs"]
+pub mod exit_fd;
+
 use unix::wipe_on_fork;
 
 pub use unix::pipe::Notifier as PipeNotifier;
@@ -117,14 +127,19 @@ pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
-pub use unix::{clock, fork, nonblocking, poll, readiness, signal, signal_mask, socket, transfer};
+pub use unix::{
+    child, clock, fork, nonblocking, poll, readiness, signal, signal_mask, socket, transfer,
+};
+
+/// Opens a file without waiting: for a FIFO whose other end is not open.
+pub use libc::O_NONBLOCK;
 
 /// The error numbers that pollers return, so that the crates above do not need `libc` for them.
 pub mod errno {
     pub use libc::{
-        EADDRINUSE, EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, ECONNRESET, EEXIST, EFAULT, EINTR,
-        EINVAL, ELOOP, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, ENOTSOCK,
-        EOPNOTSUPP, EPERM, EPIPE,
+        EADDRINUSE, EAGAIN, EBADF, ECHILD, ECONNABORTED, ECONNREFUSED, ECONNRESET, EEXIST, EFAULT,
+        EINTR, EINVAL, ELOOP, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, ENOTSOCK,
+        EOPNOTSUPP, EPERM, EPIPE, ESRCH,
     };
 }
 

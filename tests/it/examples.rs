@@ -349,6 +349,83 @@ fn a_graceful_end_begins_with_sigterm_too() {
     assert_eq!(rest(&mut server), expected);
 }
 
+#[test]
+fn a_supervisor_starts_a_command_again_until_it_succeeds_or_fails_too_often() {
+    let Some(_guard) = watched() else { return };
+    let output = Process::output(example("supervisor").args([
+        "--delay",
+        "1",
+        "--longest",
+        "2",
+        "--failures",
+        "3",
+        "sh",
+        "-c",
+        "exit 7",
+    ]));
+    assert_eq!(output.status.code(), Some(1));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = stdout
+        .lines()
+        .filter(|line| !line.starts_with("started "))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "ended: exit status: 7",
+            "starting it again in 1ms",
+            "ended: exit status: 7",
+            "starting it again in 2ms",
+            "ended: exit status: 7",
+        ]
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        stderr.contains("giving up after 3 failures in a row"),
+        "{stderr}"
+    );
+    assert!(run("supervisor", &["true"]).ends_with("ended: exit status: 0\n"));
+    refused("supervisor", &[]);
+    refused("supervisor", &["--delay", "soon", "true"]);
+}
+
+#[test]
+fn a_supervisor_forwards_signals_and_kills_what_does_not_end() {
+    let Some(_guard) = watched() else { return };
+    const OBEYS: &str =
+        "trap 'echo hup' HUP; trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    const IGNORES: &str = "trap '' TERM; echo ready; while :; do sleep 0.01; done";
+    let cases = [
+        (OBEYS, "ended: exit status: 3"),
+        (IGNORES, "ended: signal: 9 (SIGKILL)"),
+    ];
+    for (script, end) in cases {
+        let limit = if script == OBEYS { "60000" } else { "20" };
+        let mut program = example("supervisor");
+        let mut process = Process::start(program.args(["--limit", limit, "sh", "-c", script]));
+        let stdout = process.child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout)
+            .lines()
+            .map(|line| line.expect("text"));
+        assert!(lines.any(|line| line == "ready"));
+        let pid = process.child.id().to_string();
+        let kill = |signal: &str| {
+            let killed = std::process::Command::new("kill")
+                .args([signal, &pid])
+                .status();
+            assert!(killed.expect("there is a kill").success());
+        };
+        if script == OBEYS {
+            kill("-HUP");
+            assert!(lines.any(|line| line == "hup"));
+        }
+        kill("-TERM");
+        assert!(lines.any(|line| line == "forwarding SIGTERM"));
+        assert_eq!(lines.last().as_deref(), Some(end));
+        assert!(process.wait().0.success());
+    }
+}
+
 /// No server is left over, whichever way its test ends.
 #[test]
 fn a_server_ends_with_its_test_also_if_that_panics_or_hangs() {

@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod cancelling;
+mod children;
 mod deadlines;
 mod depth;
 mod descriptors;
@@ -37,6 +38,7 @@ mod own_kernel;
 mod owned_waits;
 mod panics;
 mod payloads;
+mod pipes;
 mod pools;
 mod readiness;
 mod reentrancy;

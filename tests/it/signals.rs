@@ -88,7 +88,7 @@ const LOOPS: [fn() -> EventLoop; 2] = [strict_loop, || {
     event_loop
 }];
 
-/// P10, D1, D2: the handler wakes the loop, and a signal before the wait is remembered.
+/// P10, R220, R221: the handler wakes the loop, and a signal before the wait is remembered.
 #[test]
 fn a_signal_is_heard_once_whenever_it_comes() {
     let _guard = guard!();
@@ -178,7 +178,7 @@ fn a_storm_of_signals_loses_none_of_each_number() {
     assert!(heard > 0);
 }
 
-/// R111, D11. P11: the action is restored with the last listener of the process.
+/// R111, R228. P11: the action is restored with the last listener of the process.
 #[test]
 fn three_loops_on_three_threads_hear_one_signal_once_each() {
     let _guard = guard!();
@@ -211,7 +211,7 @@ fn three_loops_on_three_threads_hear_one_signal_once_each() {
     assert_eq!(facts(Signal::USR1), before);
 }
 
-/// P11, D7: the whole action comes back, whatever it was.
+/// P11, R111: the whole action comes back, whatever it was.
 #[test]
 fn the_last_listener_restores_the_action_that_was_there() {
     let _guard = guard!();
@@ -254,7 +254,7 @@ fn pipes() -> Vec<RawFd> {
     (0..100).filter(is_pipe).collect()
 }
 
-/// D6.
+/// R224.
 #[test]
 fn the_handler_restarts_calls_and_uses_the_alternate_stack_and_keeps_errno() {
     let _guard = guard!();
@@ -279,7 +279,7 @@ fn the_handler_restarts_calls_and_uses_the_alternate_stack_and_keeps_errno() {
     .unwrap();
 }
 
-/// D4: a program under nohup goes on when its terminal closes, unless it asks.
+/// R223: a program under nohup goes on when its terminal closes, unless it asks.
 #[test]
 fn a_signal_that_was_ignored_stays_ignored_unless_it_is_asked_for() {
     let _guard = guard!();
@@ -348,7 +348,7 @@ fn what_cannot_be_caught_is_a_typed_error_that_leaves_nothing() {
     assert!(matches!(outside, SignalError::Loop(Error::NoLoop)));
 }
 
-/// D15.
+/// R227.
 #[test]
 fn a_signal_that_this_thread_blocks_is_refused() {
     let _guard = guard!();
@@ -368,7 +368,7 @@ fn a_signal_that_this_thread_blocks_is_refused() {
     assert_eq!(facts(Signal::USR1), before);
 }
 
-/// P10, D10: raised and removed in one turn, and removed by another listener of the same signal.
+/// P10, R226: raised and removed in one turn, and removed by another listener of the same signal.
 #[test]
 fn a_removed_listener_hears_nothing_more_though_a_signal_is_pending() {
     let _guard = guard!();
@@ -500,7 +500,7 @@ fn wait_for(pid: libc::pid_t) -> std::process::ExitStatus {
     std::process::ExitStatus::from_raw(status)
 }
 
-/// R108, D9: what a child receives does not reach the parent, and has the effect that it had before.
+/// R108, R225: what a child receives does not reach the parent, and has the effect that it had before.
 #[test]
 fn a_signal_for_a_forked_child_does_not_reach_the_parent() {
     let _guard = guard!();
@@ -564,7 +564,7 @@ impl Drop for NeverDropped {
     }
 }
 
-/// A4: the first SIGINT drops the future; the second ends the process although a destructor is stuck.
+/// R231: the first SIGINT drops the future; the second ends the process although a destructor is stuck.
 #[test]
 fn a_second_sigint_ends_a_program_that_the_first_could_not() {
     const NAME: &str = "signals::a_second_sigint_ends_a_program_that_the_first_could_not";
@@ -617,7 +617,7 @@ fn the_first_sigint_cancels_the_future_of_a_run_and_a_later_run_has_one_too() {
     assert_eq!(facts(Signal::INT), before);
 }
 
-/// D3: the parent sees the reason.
+/// R222: the parent sees the reason.
 #[test]
 fn a_program_can_end_by_the_signal_that_it_has_caught() {
     const NAME: &str = "signals::a_program_can_end_by_the_signal_that_it_has_caught";

@@ -28,6 +28,7 @@ const EXHAUSTIVE: &[(&str, &str)] = &[
     ("TryRecvError", "behind, empty or closed"),
     ("Either", "one of two"),
     ("Direction", "reading or writing"),
+    ("ChildStream", "the two streams that a child writes to"),
     ("Stalled", "nothing is ready, or something always is"),
 ];
 

@@ -3,6 +3,7 @@
 pub mod epoll;
 pub mod error_queue;
 pub mod event;
+pub mod exit_fd;
 pub mod facts;
 #[cfg_attr(readily_force_pipe, allow(dead_code, unreachable_pub))]
 pub(crate) mod notify;

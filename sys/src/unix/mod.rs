@@ -1,6 +1,7 @@
 //! The files of every Unix, and the replacements for calls that some systems lack.
 
 pub(crate) mod address;
+pub mod child;
 pub mod clock;
 pub(crate) mod close;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

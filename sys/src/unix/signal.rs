@@ -32,7 +32,8 @@ use crate::new_fd;
 use slots::{Slot, slots};
 use table::table;
 
-pub use handler::{end_process, is_blocked};
+pub use handler::{end_process, is_any_blocked, is_blocked};
+pub(crate) use handler::{set_default, unblock_all};
 pub use slots::MAX;
 pub use table::{SecondEnds, WhenIgnored};
 

@@ -9,7 +9,7 @@ use std::process;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::slots::{Bits, slots};
+use super::slots::{Bits, MAX, slots};
 use crate::{cvt, errno_location};
 
 /// The process to which the slots belong; zero before the first use.
@@ -75,6 +75,12 @@ pub(super) fn set_action(number: c_int, action: &libc::sigaction) -> io::Result<
     Ok(())
 }
 
+/// Sets the default action, between fork and exec.
+pub(crate) fn set_default(number: c_int) {
+    // SIGKILL and numbers that the system does not have are refused, and need nothing.
+    let _ = set_action(number, &action(libc::SIG_DFL, 0));
+}
+
 pub(super) fn current_action(number: c_int) -> io::Result<libc::sigaction> {
     let mut current = MaybeUninit::uninit();
     // SAFETY: nothing is changed; `current` has space for what is written.
@@ -90,11 +96,33 @@ pub(super) fn is_ours(action: &libc::sigaction) -> bool {
 /// Whether the calling thread blocks this signal.
 #[must_use]
 pub fn is_blocked(number: c_int) -> bool {
-    let mut blocked = MaybeUninit::<libc::sigset_t>::zeroed();
+    is_member(&blocked(), number)
+}
+
+/// Whether the calling thread blocks any signal.
+#[must_use]
+pub fn is_any_blocked() -> bool {
+    let blocked = blocked();
+    (1..=MAX).any(|number| is_member(&blocked, number))
+}
+
+fn blocked() -> MaybeUninit<libc::sigset_t> {
+    let mut blocked = MaybeUninit::zeroed();
     // SAFETY: nothing is changed, because there is no new mask; the old one is written to `blocked`.
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), blocked.as_mut_ptr()) };
+    blocked
+}
+
+fn is_member(set: &MaybeUninit<libc::sigset_t>, number: c_int) -> bool {
     // SAFETY: the set was written, or is all zeroes, which is an empty one.
-    unsafe { libc::sigismember(blocked.as_ptr(), number) == 1 }
+    unsafe { libc::sigismember(set.as_ptr(), number) == 1 }
+}
+
+/// Unblocks all signals on this thread, between fork and exec.
+pub(crate) fn unblock_all() {
+    let none = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: all zeroes is an empty set, which is only read; the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
 }
 
 /// Ends the process by the signal, as if it had no handler: its parent sees that. A signal whose default

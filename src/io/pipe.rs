@@ -1,0 +1,279 @@
+//! Pipes and FIFOs for coroutines: the two ends, each in one direction.
+//!
+//! The ends are those of a child's standard streams, of [`pipe`], or of a FIFO. They are read and written
+//! as a [`TcpStream`](super::TcpStream) is: what an operation returns is what the system returned, except
+//! that `WouldBlock` and `Interrupted` never reach the caller, and dropping a wait loses nothing.
+//!
+//! A short read does not prove that nothing is left: a pipe in packet mode returns one packet at a time.
+//! So a direction counts as ready until an operation returns `WouldBlock`.
+//!
+//! In asyncio: `connect_read_pipe`, `connect_write_pipe`. In the notes: the I/O of coroutines (N4, N10).
+
+use super::pipe_end::{PipeEnd, ReadSome, open};
+use super::watched::{Direction, Io, Watched};
+use crate::event_loop::FdState;
+use crate::poll::{FdOwned, Readiness, VirtualFd};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::Location;
+use std::path::Path;
+use std::rc::Rc;
+
+/// Makes a pipe, of which both ends are in this program.
+///
+/// # Errors
+///
+/// Too many descriptors; or as [`PipeReader::new`].
+///
+/// # Examples
+///
+/// ```
+/// use readily::io::pipe;
+///
+/// readily::run(async {
+///     let (reader, writer) = pipe()?;
+///     writer.write_all(b"hello").await?;
+///     drop(writer); // the end of the stream
+///     let mut all = Vec::new();
+///     reader.read_to_end(&mut all, 1 << 20).await?;
+///     assert_eq!(all, b"hello");
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    let site = Location::caller();
+    let (reader, writer) = readily_sys::pipe()?;
+    let watch = |fd| PipeEnd::watch(PipeEnd::import(fd), FdState::NonBlocking, site);
+    let (reader, writer) = (watch(reader)?, watch(writer)?);
+    Ok((PipeReader { end: reader }, PipeWriter { end: writer }))
+}
+
+/// The reading end of a pipe or a FIFO. Dropping it closes it: then a write at the other end fails.
+#[derive(Debug)]
+pub struct PipeReader {
+    end: Watched<PipeEnd>,
+}
+
+/// The writing end of a pipe or a FIFO. Dropping it closes it: with the last writer the stream ends.
+#[derive(Debug)]
+pub struct PipeWriter {
+    end: Watched<PipeEnd>,
+}
+
+impl PipeReader {
+    /// Takes an end over, such as a [`std::io::PipeReader`], a [`std::process::ChildStdout`] or the
+    /// [`File`](std::fs::File) of a FIFO, and makes it non-blocking until this is dropped. The flag belongs to the open
+    /// file: a FIFO that was inherited is non-blocking for the other processes, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::new`](super::Source::new); [`Error::NotPipe`] for another kind of file.
+    #[doc(alias = "connect_read_pipe")]
+    #[track_caller]
+    pub fn new(end: impl Into<OwnedFd>) -> io::Result<Self> {
+        let fd = PipeEnd::import(end.into());
+        let end = PipeEnd::watch(fd, FdState::Unknown, Location::caller())?;
+        Ok(Self { end })
+    }
+
+    /// Opens a FIFO for reading, without waiting for a writer. A read waits for the first writer (on Linux;
+    /// another system may report the end at once), and returns zero after the last one, until there is
+    /// another. Open the FIFO for writing as well, and there always is one.
+    ///
+    /// # Errors
+    ///
+    /// As `open(2)` and [`PipeReader::new`].
+    #[track_caller]
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::new(open(path.as_ref(), OpenOptions::new().read(true))?)
+    }
+
+    /// Makes a reader of an end of another kernel: that of the current loop's poller.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeReader::new`].
+    #[track_caller]
+    pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
+        let (fd, state) = (FdOwned::Virtual(fd), FdState::NonBlocking);
+        let end = PipeEnd::watch(fd, state, Location::caller())?;
+        Ok(Self { end })
+    }
+
+    /// Reads what is there, waiting until something is. Zero is the end of the stream, or an empty
+    /// `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// As `read(2)`.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: either bytes were read and this has returned, or none were.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = |end: &PipeEnd| end.fd_ref().try_read(buffer, &end.known);
+        self.end.io(Direction::Read, read).await
+    }
+
+    /// Fills `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the stream ends before; as [`read`](PipeReader::read).
+    ///
+    /// # Cancellation
+    ///
+    /// Bytes that were read are at the front of `buffer`, but their number is lost.
+    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read(&mut buffer[done..]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends to `into` all bytes up to the end of the stream, and returns their number.
+    ///
+    /// # Errors
+    ///
+    /// `FileTooLarge` if there are more than `limit` bytes; the first of them are in `into` then, and the others
+    /// can still be read. As [`read`](PipeReader::read).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: what was read is in `into`, and another call goes on.
+    pub async fn read_to_end(&self, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+        let before = into.len();
+        loop {
+            let left = limit.saturating_sub(into.len() - before);
+            match self.read_some(into, left).await? {
+                ReadSome::Bytes => {}
+                ReadSome::End => return Ok(into.len() - before),
+                ReadSome::TooMany => return Err(io::ErrorKind::FileTooLarge.into()),
+            }
+        }
+    }
+
+    /// Appends what is there, up to `limit` bytes; waits until there is something.
+    pub(crate) async fn read_some(&self, into: &mut Vec<u8>, limit: usize) -> io::Result<ReadSome> {
+        let read = |end: &PipeEnd| end.read_some(into, limit);
+        self.end.io(Direction::Read, read).await
+    }
+
+    /// The same without waiting: `WouldBlock` if there is nothing.
+    pub(crate) fn try_read_some(&self, into: &mut Vec<u8>, limit: usize) -> io::Result<ReadSome> {
+        let read = |end: &PipeEnd| end.read_some(into, limit);
+        self.end.try_io(Direction::Read, read)
+    }
+}
+
+impl PipeWriter {
+    /// Takes an end over, as [`PipeReader::new`] does.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    #[doc(alias = "connect_write_pipe")]
+    #[track_caller]
+    pub fn new(end: impl Into<OwnedFd>) -> io::Result<Self> {
+        let fd = PipeEnd::import(end.into());
+        let end = PipeEnd::watch(fd, FdState::Unknown, Location::caller())?;
+        Ok(Self { end })
+    }
+
+    /// Opens a FIFO for writing.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if there is no reader. As `open(2)` and [`PipeWriter::new`].
+    #[track_caller]
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::new(open(path.as_ref(), OpenOptions::new().write(true))?)
+    }
+
+    /// Makes a writer of an end of another kernel: that of the current loop's poller.
+    ///
+    /// # Errors
+    ///
+    /// As [`PipeWriter::new`].
+    #[track_caller]
+    pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
+        let (fd, state) = (FdOwned::Virtual(fd), FdState::NonBlocking);
+        let end = PipeEnd::watch(fd, state, Location::caller())?;
+        Ok(Self { end })
+    }
+
+    /// Writes as much of `bytes` as there is room for, waiting until there is some.
+    ///
+    /// # Errors
+    ///
+    /// As `write(2)`: `BrokenPipe` if the reader has gone. The system also raises `SIGPIPE` then, which the
+    /// Rust runtime ignores; a library in another program may have to ignore it itself.
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost: either bytes were written and this has returned, or none were.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let write = |end: &PipeEnd| end.fd_ref().try_write(bytes, &end.known);
+        self.end.io(Direction::Write, write).await
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](PipeWriter::write); some of the bytes may have been written.
+    ///
+    /// # Cancellation
+    ///
+    /// Some of the bytes may have been written; their number is lost.
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write(bytes).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => bytes = &bytes[n..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no reader is left, for a writer that has nothing to write.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::wait_readable`](super::Source::wait_readable).
+    ///
+    /// # Cancellation
+    ///
+    /// Nothing is lost.
+    pub async fn closed(&self) -> io::Result<()> {
+        // A writing end is readable only as an effect of the error that means this.
+        let look = |end: &PipeEnd| match end.fd_ref().facts()?.intersects(GONE) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        self.end.io(Direction::Read, look).await
+    }
+}
+
+/// What a writing end reports when its reader has gone.
+const GONE: Readiness =
+    Readiness::from_bits(Readiness::ERROR.bits() | Readiness::WRITE_CLOSED.bits());
+
+impl AsFd for PipeReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.fd_ref().as_fd()
+    }
+}
+
+impl AsFd for PipeWriter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.end.fd_ref().as_fd()
+    }
+}

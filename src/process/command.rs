@@ -1,0 +1,294 @@
+//! How to start a child: the standard library's command, with what a loop adds.
+//!
+//! In asyncio: `create_subprocess_exec`. (`create_subprocess_shell` is `Command::new("sh").args(["-c", …])`.)
+
+use super::child::{Child, Output, OutputOptions};
+use super::error::ChildError;
+use super::running::{ChildOptions, ExitWatch};
+use super::start::start;
+use crate::event_loop::{Error, LoopHandle, current};
+use readily_sys::child::{reset_actions, reset_mask};
+use readily_sys::signal::is_any_blocked;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::process::CommandExt;
+use std::panic::Location;
+use std::path::Path;
+use std::process::{self, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// Starts a child process: see [the module](crate::process).
+///
+/// The options are those of [`std::process::Command`], and [`as_std_mut`](Command::as_std_mut) gives access to the others. The
+/// program is looked up in `PATH` unless its name has a slash. With [`current_dir`](Command::current_dir), give an absolute
+/// path: systems differ in where a relative one begins.
+///
+/// Writing a program and then starting it fails now and then with `ExecutableFileBusy` if another thread starts a
+/// process meanwhile, which for a moment has the file open for writing, too.
+///
+/// # Examples
+///
+/// A child whose output is read line by line, and that does not outlive its task:
+///
+/// ```
+/// use readily::process::{ChildError, Command};
+/// use std::process::Stdio;
+///
+/// readily::run(async {
+///     let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+///     let stdout = child.stdout.take().expect("it is piped");
+///     let mut all = Vec::new();
+///     stdout.read_to_end(&mut all, 1 << 20).await?;
+///     assert_eq!(all, b"hello\n");
+///     assert!(child.wait().await?.success());
+///     Ok::<_, ChildError>(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "create_subprocess_exec")]
+pub struct Command {
+    command: process::Command,
+    options: ChildOptions,
+    output: OutputOptions,
+    exit_watch: ExitWatch,
+    /// Which of the standard streams were set.
+    is_set: [bool; 3],
+    resets_ignored: bool,
+    resets_mask: bool,
+}
+
+impl Command {
+    /// Of a program, without arguments.
+    #[doc(alias = "create_subprocess_shell")]
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        process::Command::new(program).into()
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable of the child's environment, which is otherwise that of this process.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Removes a variable of the child's environment.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Removes all variables of the child's environment.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.command.env_clear();
+        self
+    }
+
+    /// Sets the child's working directory.
+    pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Sets the child's standard input: by default that of this process, or none for
+    /// [`output`](Command::output). [`Stdio::piped`] makes a pipe, whose other end is [`Child::stdin`].
+    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Self {
+        self.is_set[0] = true;
+        self.command.stdin(stdin);
+        self
+    }
+
+    /// Sets the child's standard output: by default that of this process, or a pipe for
+    /// [`output`](Command::output).
+    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Self {
+        self.is_set[1] = true;
+        self.command.stdout(stdout);
+        self
+    }
+
+    /// Sets the child's standard error, as [`stdout`](Command::stdout).
+    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Self {
+        self.is_set[2] = true;
+        self.command.stderr(stderr);
+        self
+    }
+
+    /// Returns the standard library's command, to set its other options.
+    pub fn as_std_mut(&mut self) -> &mut process::Command {
+        &mut self.command
+    }
+
+    /// Kills the child, and with [`own_group`](Command::own_group) its group, when the last handle is dropped, or when
+    /// the loop is closed. By default it runs on.
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Self {
+        self.options.kill_on_drop = kill;
+        self
+    }
+
+    /// Starts the child as the leader of a new process group, which [`ChildHandle::signal_group`] can signal. A
+    /// group of its own does not get the signals of the terminal: Ctrl-C does not reach it, and reading from the
+    /// terminal stops it. A grandchild may leave the group (`setsid(2)`).
+    #[doc(alias = "start_new_session")]
+    pub fn own_group(&mut self) -> &mut Self {
+        self.options.own_group = true;
+        self.command.process_group(0);
+        self
+    }
+
+    /// Kills what is left of the child's [own group](Command::own_group) when the child has ended: for a shell
+    /// whose background jobs are to end with it. The group is signalled before the child's status is taken, when
+    /// its number cannot be another group's.
+    pub fn kill_group_at_exit(&mut self) -> &mut Self {
+        self.options.kill_group_at_exit = true;
+        self.own_group()
+    }
+
+    /// Starts the child with the default action of each signal that this process ignores. Without this such a
+    /// signal is ignored in the child, too, except SIGPIPE. This takes a slower way to start a process, which copies the
+    /// page tables.
+    #[doc(alias = "restore_signals")]
+    pub fn reset_ignored_signals(&mut self) -> &mut Self {
+        if !std::mem::replace(&mut self.resets_ignored, true) {
+            reset_actions(&mut self.command);
+        }
+        self
+    }
+
+    /// Sets how many bytes of standard output, and how many of standard error, [`output`](Command::output) and
+    /// [`Child::communicate`] keep: 64 MiB by default.
+    #[doc(alias = "limit")]
+    pub fn output_limit(&mut self, bytes: usize) -> &mut Self {
+        self.output.limit = bytes;
+        self
+    }
+
+    /// Sets how long [`output`](Command::output) and [`Child::communicate`] wait for the end of the output after the
+    /// end of the child: a grandchild may keep the pipe open for ever. 100 ms by default.
+    pub fn output_grace(&mut self, grace: Duration) -> &mut Self {
+        self.output.grace = grace;
+        self
+    }
+
+    /// Sets how the end of the child is noticed. For tests: the default is best everywhere.
+    #[doc(hidden)]
+    pub fn exit_watch(&mut self, by: ExitWatch) -> &mut Self {
+        self.exit_watch = by;
+        self
+    }
+
+    /// Starts the child, on the loop that is running here.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildError::Io`] with the error of the system: `NotFound`, `PermissionDenied`, `InvalidInput` for a NUL byte, `WouldBlock`
+    /// (`EAGAIN`) if there are too many processes; [`ChildError::Loop`], [`ChildError::NoProcesses`].
+    #[doc(alias = "subprocess_exec")]
+    #[track_caller]
+    pub fn spawn(&mut self) -> Result<Child, ChildError> {
+        let site = Location::caller();
+        let how = (self.options, self.exit_watch, self.output);
+        let start = |handle: &LoopHandle| {
+            // Rarely: most programs block none, and then the system's fast way is taken.
+            if is_any_blocked() && !std::mem::replace(&mut self.resets_mask, true) {
+                reset_mask(&mut self.command);
+            }
+            start(handle, &mut self.command, how, site)
+        };
+        current::with(start).ok_or(Error::NoLoop)?
+    }
+
+    /// Starts the child, and waits until it has ended. A grandchild that keeps a pipe is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`ChildHandle::wait`].
+    ///
+    /// # Cancellation
+    ///
+    /// The child is killed, and reaped in the background.
+    pub async fn status(&mut self) -> Result<ExitStatus, ChildError> {
+        self.spawn_killed()?.wait().await
+    }
+
+    /// Starts the child, waits until it has ended, and returns what it has written: by default both streams are
+    /// captured, and it has no standard input. See [`Child::communicate`] for the limits.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::communicate`]. After an error the child is killed.
+    ///
+    /// # Cancellation
+    ///
+    /// The child is killed, and reaped in the background.
+    pub async fn output(&mut self) -> Result<Output, ChildError> {
+        self.capture(Stdio::null())?.communicate(&[]).await
+    }
+
+    /// As [`output`](Command::output), with `input` as the child's standard input.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancellation
+    ///
+    /// As there.
+    pub async fn communicate(&mut self, input: &[u8]) -> Result<Output, ChildError> {
+        self.is_set[0] = false;
+        self.capture(Stdio::piped())?.communicate(input).await
+    }
+
+    fn capture(&mut self, stdin: Stdio) -> Result<Child, ChildError> {
+        if !self.is_set[0] {
+            self.stdin(stdin);
+        }
+        if !self.is_set[1] {
+            self.stdout(Stdio::piped());
+        }
+        if !self.is_set[2] {
+            self.stderr(Stdio::piped());
+        }
+        self.spawn_killed()
+    }
+
+    /// A child whose handle the caller does not get.
+    fn spawn_killed(&mut self) -> Result<Child, ChildError> {
+        let before = std::mem::replace(&mut self.options.kill_on_drop, true);
+        let child = self.spawn();
+        self.options.kill_on_drop = before;
+        child
+    }
+}
+
+impl From<process::Command> for Command {
+    fn from(command: process::Command) -> Self {
+        Self {
+            command,
+            options: ChildOptions::default(),
+            output: OutputOptions::default(),
+            exit_watch: ExitWatch::default(),
+            is_set: [false; 3],
+            resets_ignored: false,
+            resets_mask: false,
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("command", &self.command)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
