@@ -543,8 +543,9 @@ fn input_that_is_not_read_is_no_error() {
         assert!(child.wait().await.unwrap().success());
         feed.await.unwrap().unwrap();
         // A writer that has nothing to write notices that its reader has gone.
-        let mut child = sh("exec <&-; echo closed; sleep 600")
+        let mut child = sh("exec <&-; sleep 600")
             .stdin(Stdio::piped())
+            .own_group()
             .kill_on_drop(true)
             .spawn()
             .unwrap();

@@ -356,7 +356,7 @@ fn a_supervisor_starts_a_command_again_until_it_succeeds_or_fails_too_often() {
         "--delay",
         "1",
         "--longest",
-        "2",
+        "60000",
         "--failures",
         "3",
         "sh",
