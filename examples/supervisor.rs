@@ -19,7 +19,7 @@
 use readily::combine::Either;
 use readily::process::{ChildError, Command};
 use readily::signal::{Signal, SignalListener, signal};
-use readily::{race, run, select, sleep, wait_for};
+use readily::{WeakHandle, race, run, select, sleep, wait_for};
 use std::error::Error;
 use std::fmt::Display;
 use std::process::ExitStatus;
@@ -88,6 +88,12 @@ async fn run_once(
     }
 }
 
+/// The time of the loop's clock.
+fn now() -> Instant {
+    let now = WeakHandle::current().and_then(|handle| handle.with(|handle| handle.fresh_now()));
+    now.expect("a loop is running")
+}
+
 async fn supervise(options: Options) -> Result<(), Box<dyn Error>> {
     let signals = Signals {
         term: signal(Signal::TERM)?,
@@ -96,13 +102,13 @@ async fn supervise(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let (mut delay, mut failures) = (options.delay, 0);
     loop {
-        let started = Instant::now();
+        let started = now();
         let (status, asked) = run_once(&options, &signals).await?;
         println!("ended: {status}");
         if asked || status.success() {
             return Ok(());
         }
-        if started.elapsed() > options.longest {
+        if now() - started > options.longest {
             (delay, failures) = (options.delay, 0);
         }
         failures += 1;

@@ -7,22 +7,20 @@
 #![allow(unsafe_code)]
 
 use crate::support::{
-    Log, descriptors_of, guard, strict_loop, strict_run, strict_runner, turn_until, wall,
+    Log, descriptors_of, guard, strict_loop, strict_run, strict_runner, turn_until,
 };
 use readily::poll::poll2::PollPoller;
 use readily::process::{Child, ChildError, Command, ExitWatch};
 use readily::signal::{Signal, signal};
 use readily::{Error, EventLoop, Runner, gather, sleep, spawn, wait_for, yield_now};
 use readily_testing::{SimLoop, poll_once};
-use std::cell::Cell;
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::Stdio;
-use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 

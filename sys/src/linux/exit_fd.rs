@@ -86,6 +86,7 @@ mod tests {
     use std::process::{Command, ExitStatus};
 
     fn end_of(command: &str) -> ExitStatus {
+        #[allow(clippy::zombie_processes)] // its status is taken by the descriptor
         let child = Command::new("sh").args(["-c", command]).spawn().unwrap();
         let fd = ExitFd::open(child.id()).unwrap();
         let mut set = crate::poll::PollSet::new();
@@ -115,6 +116,7 @@ mod tests {
 
     #[test]
     fn a_process_that_runs_is_not_readable_and_is_sent_signals() {
+        #[allow(clippy::zombie_processes)] // as above
         let child = Command::new("sleep").arg("600").spawn().unwrap();
         let fd = ExitFd::open(child.id()).unwrap();
         assert_eq!(fd.take_status().unwrap(), None);
