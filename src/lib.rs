@@ -195,6 +195,7 @@ pub mod group;
 pub mod io;
 pub mod poll;
 pub mod process;
+pub mod process_pool;
 mod run;
 pub mod signal;
 pub mod spi;

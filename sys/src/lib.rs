@@ -128,7 +128,7 @@ pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
 pub use unix::{
-    child, clock, fork, nonblocking, poll, readiness, signal, signal_mask, socket, transfer,
+    child, clock, fork, nonblocking, poll, readiness, signal, signal_mask, socket, transfer, worker,
 };
 
 /// Opens a file without waiting: for a FIFO whose other end is not open.

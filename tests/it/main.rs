@@ -40,6 +40,7 @@ mod panics;
 mod payloads;
 mod pipes;
 mod pools;
+mod process_pools;
 mod readiness;
 mod reentrancy;
 mod refused;

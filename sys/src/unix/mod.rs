@@ -20,6 +20,7 @@ pub mod signal_mask;
 pub mod socket;
 pub mod transfer;
 pub(crate) mod wipe_on_fork;
+pub mod worker;
 
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) mod new_fd;

@@ -1,0 +1,37 @@
+//! A pool of processes, for work that needs a processor for long.
+//!
+//! A loop has one thread, and a coroutine that computes holds up all others. A [`ProcessPool`] runs such
+//! work in other processes, on other cores: the same program, started again, with its memory to
+//! itself. So a job that leaks, crashes or is killed harms no one else.
+//!
+//! A program needs three things: a table of its jobs ([`jobs!`](crate::jobs)), [`init`] at the top
+//! of `main`, and a pool.
+//!
+//! In asyncio: `run_in_executor` with a `ProcessPoolExecutor`. In the notes: [N3], [N5], [N6].
+//!
+//! [N3]: crate::book#n3
+//! [N5]: crate::book#n5
+//! [N6]: crate::book#n6
+
+mod builder;
+mod call;
+mod dispatch;
+mod error;
+mod frame;
+mod jobs;
+mod map;
+mod options;
+mod pool;
+mod wire;
+mod worker;
+mod worker_process;
+
+pub use builder::ProcessPoolBuilder;
+pub use call::{Cancel, JobHandle};
+pub use error::{JobError, StartError, SubmitError};
+pub use jobs::{CallError, Job, JobTable, JobType, call_job};
+pub use map::Map;
+pub use options::WorkerOutput;
+pub use pool::{ProcessPool, ProcessPoolStats, Shutdown};
+pub use wire::{Wire, WireError};
+pub use worker::init;
