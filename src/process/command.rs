@@ -135,7 +135,7 @@ impl Command {
         self
     }
 
-    /// Starts the child as the leader of a new process group, which [`ChildHandle::signal_group`] can signal. A
+    /// Starts the child as the leader of a new process group, which [`ChildHandle::signal_group`](super::ChildHandle::signal_group) can signal. A
     /// group of its own does not get the signals of the terminal: Ctrl-C does not reach it, and reading from the
     /// terminal stops it. A grandchild may leave the group (`setsid(2)`).
     #[doc(alias = "start_new_session")]
@@ -211,7 +211,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Command::spawn) and [`ChildHandle::wait`].
+    /// As [`spawn`](Command::spawn) and [`ChildHandle::wait`](super::ChildHandle::wait).
     ///
     /// # Cancellation
     ///
