@@ -18,8 +18,8 @@ pub use readily_sys::socket::Kind as FdKind;
 #[doc(inline)]
 pub use readily_sys::transfer::Transfer;
 
-use crate::event_loop::{Callbacks, Descriptor, FdState, Key, LoopHandle, RegisterError};
-use crate::poll::Interest;
+use crate::event_loop::{Descriptor, FdState, Key, LoopHandle, RegisterError};
+use crate::poll::{Interest, Readiness};
 use crate::signal::Signal;
 use std::panic::Location;
 use std::task::Waker;
@@ -45,26 +45,29 @@ pub fn shuffles_ready(handle: &LoopHandle) -> bool {
     handle.shuffles_ready()
 }
 
-/// Registers what a future of your own waits for: edge-triggered, in both directions, for life. Each event
-/// goes to [`Callbacks::on_default`] with all its facts, and no event closes the descriptor. `is_nonblocking`
-/// saves the calls that make it so. A [`Source`](crate::io::Source) and the streams are registered in the same
-/// directions, without callbacks.
+/// Registers what a future of your own waits for: edge-triggered, in both directions, for life. `on_event`
+/// runs for each event, with all its facts. No event closes the descriptor, nor does a panic of `on_event`;
+/// [`LoopHandle::remove`] does. `is_nonblocking` saves the calls that make it so. A
+/// [`Source`](crate::io::Source) and the streams are registered in the same way.
 ///
 /// # Errors
 ///
-/// As [`LoopHandle::register`].
+/// As [`LoopHandle::register`], with `on_event` in the place of the callbacks.
 #[track_caller]
-pub fn register_source<C: Callbacks + 'static>(
+pub fn register_source<F>(
     handle: &LoopHandle,
     descriptor: impl Into<Descriptor>,
     is_nonblocking: bool,
-    callbacks: C,
-) -> Result<Key, RegisterError<C>> {
+    on_event: F,
+) -> Result<Key, RegisterError<F>>
+where
+    F: FnMut(&LoopHandle, Readiness) + 'static,
+{
     let fd_state = match is_nonblocking {
         true => FdState::NonBlocking,
         false => FdState::Unknown,
     };
-    handle.register_source_from(Location::caller(), descriptor, fd_state, callbacks)
+    handle.register_source_from(Location::caller(), descriptor.into(), fd_state, on_event)
 }
 
 /// The directions in which [`LoopHandle::rearm`] does something on this loop's poller:

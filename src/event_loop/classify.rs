@@ -24,9 +24,6 @@ pub enum Role {
     /// A datagram socket. There is no connection to hang up: the next receive returns an error, and
     /// the socket stays open (an ICMP answer must not close a server).
     Datagram,
-    /// A descriptor of [`register_source`](crate::spi::register_source). Every event takes the default
-    /// branch, with all its facts.
-    Source,
 }
 
 /// The branches of the notes, numbered in the order in which they run: hangup is the last, because
@@ -120,20 +117,14 @@ const fn branches_of(role: Role, ready: Readiness) -> Branches {
     let connect = match role {
         Role::Listener => read,
         Role::Connecting => write,
-        Role::Stream | Role::Datagram | Role::Source => false,
+        Role::Stream | Role::Datagram => false,
     };
     // Before a connection is established, its other readiness has no meaning.
     let flows = matches!(role, Role::Stream | Role::Datagram);
-    let ends = !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup();
-    let other = match role {
-        Role::Source => !ready.is_empty(),
-        // An error while a side is open may not be one of the connection: an entry in the error
-        // queue.
-        _ => {
-            let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
-            ready.contains(Readiness::PRIORITY) || open_error
-        }
-    };
+    let ends = !matches!(role, Role::Datagram) && ready.is_hangup();
+    // An error while a side is open may not be one of the connection: an entry in the error queue.
+    let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
+    let other = ready.contains(Readiness::PRIORITY) || open_error;
     Branches::NONE
         .with(connect, Branch::Connect)
         .with(read && flows, Branch::Read)
@@ -144,12 +135,11 @@ const fn branches_of(role: Role, ready: Readiness) -> Branches {
         .with(ends, Branch::Hangup)
 }
 
-const ROLES: [Role; 5] = [
+const ROLES: [Role; 4] = [
     Role::Listener,
     Role::Connecting,
     Role::Stream,
     Role::Datagram,
-    Role::Source,
 ];
 const FACTS: usize = 64;
 
@@ -181,7 +171,7 @@ pub(crate) fn classify(role: Role, ready: Readiness) -> Branches {
 mod tests {
     use super::*;
 
-    /// L4, on every input there is: 5 roles, 64 sets of facts.
+    /// L4, on every input there is: 4 roles, 64 sets of facts.
     #[test]
     fn every_event_takes_the_branches_of_the_notes_and_hangup_is_the_last() {
         for role in ROLES {
@@ -201,17 +191,11 @@ mod tests {
                     Role::Connecting => [write, false, false, ready.is_hangup()],
                     Role::Stream => [false, read, write, ready.is_hangup()],
                     Role::Datagram => [false, read, write, false],
-                    Role::Source => [false; 4],
                 };
                 let got = [Branch::Connect, Branch::Read, Branch::Write, Branch::Hangup].map(takes);
                 assert_eq!(got, expected, "{role:?} {ready:?}");
-                let other = match role {
-                    Role::Source => ready != Readiness::NONE,
-                    _ => {
-                        let error = ready.contains(Readiness::ERROR);
-                        ready.contains(Readiness::PRIORITY) || error && !ready.is_closed()
-                    }
-                };
+                let error = ready.contains(Readiness::ERROR);
+                let other = ready.contains(Readiness::PRIORITY) || error && !ready.is_closed();
                 assert_eq!(takes(Branch::Default), other, "{role:?} {ready:?}");
             }
         }

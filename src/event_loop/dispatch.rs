@@ -3,8 +3,8 @@
 //! [`LoopHandle::dispatch`] is that table, with five arms. Before each arm the active branches of
 //! the registration are read again, because the arm before may have removed it. While an arm runs,
 //! the callbacks are borrowed, but the table is not. Two arms are more than a call: connect is below,
-//! hangup in `hangup.rs`. An event that takes one branch and needs nothing else goes a shorter way
-//! to the same call: `run_only_branch`.
+//! hangup in `hangup.rs`. An event that takes the read branch and needs nothing else goes a shorter way
+//! to the same call: `run_plain_read`.
 //!
 //! Rules: L1, L2, L3, L4, L6, L8.
 
@@ -68,11 +68,9 @@ impl LoopHandle {
             return self.count_stale(event); // L1: its registration was removed
         };
         running.token = event.token();
-        match registration.only_branch(*event) {
-            Some(branch) if !self.is_observed() => {
-                self.run_only_branch(branch, event, registration, running);
-            }
-            _ => self.run_branches(event, registration, running),
+        match registration.is_plain_read(*event) && !self.is_observed() {
+            true => self.run_plain_read(event, registration, running),
+            false => self.run_branches(event, registration, running),
         }
     }
 
@@ -95,25 +93,14 @@ impl LoopHandle {
         }
     }
 
-    /// The same for an event of one branch, inlined: most events are of this kind, and there are two
-    /// such branches.
+    /// The same for an event that runs the read branch only, inlined: most events are of this kind.
     #[inline(always)]
-    fn run_only_branch(
-        &self,
-        branch: Branch,
-        event: &Event,
-        registration: RegistrationRc,
-        running: &mut Running,
-    ) {
-        running.branch = branch;
+    fn run_plain_read(&self, event: &Event, registration: RegistrationRc, running: &mut Running) {
+        running.branch = Branch::Read;
         let Some(mut callbacks) = registration.borrow_tail() else {
             return; // L3, as below
         };
-        let cx = &Cx::new(self, &registration);
-        match branch {
-            Branch::Read => callbacks.on_read(cx),
-            _ => callbacks.on_default(cx, event.ready()),
-        }
+        callbacks.on_read(&Cx::new(self, &registration));
         drop(callbacks);
         if !current::is(self) {
             self.end_branch(&registration, running);
@@ -200,7 +187,7 @@ impl LoopHandle {
         self.end_branch(&registration, running);
         let origin = registration.origin(running.branch);
         let role = registration.state.get().role;
-        if !matches!(role, Role::Listener | Role::Source) {
+        if role != Role::Listener {
             // `registration` is another reference. Nothing is found if the callback has removed it.
             drop(self.deregister(slot));
         }

@@ -57,6 +57,7 @@ mod register_source;
 pub(crate) mod remote;
 mod replay;
 mod scheduling;
+mod source_callback;
 mod stats;
 mod unhandled;
 pub(crate) mod user_code;
@@ -97,7 +98,7 @@ pub(crate) use event_loop::EventLoop;
 pub use event_loop::{EnterGuard, ExitReason};
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Fixture;
-pub(crate) use loop_handle::{Attachment, Callbacks, Inbox, LoopHandle, MAIN_TASK, Scheduler};
+pub(crate) use loop_handle::{Attachment, Inbox, LoopHandle, MAIN_TASK, Scheduler};
 pub(crate) use loop_time::TimeSource;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;

@@ -93,26 +93,6 @@ impl LoopHandle {
         self.insert(options, descriptor, callbacks)
     }
 
-    /// Registers a source: see [`register_source`](crate::spi::register_source), for a caller at `site`.
-    pub(crate) fn register_source_from<C: Callbacks + 'static>(
-        &self,
-        site: &'static Location<'static>,
-        descriptor: impl Into<Descriptor>,
-        fd_state: FdState,
-        callbacks: C,
-    ) -> Result<Key, RegisterError<C>> {
-        let options = RegisterOptions {
-            role: Role::Source,
-            interest: Interest::BOTH | Interest::PRIORITY,
-            trigger: Trigger::Edge,
-            fd_state,
-            transfer: Transfer::FILE, // the source does its own reading and writing
-        };
-        let descriptor = descriptor.into().on(self.kernel());
-        let inserted = self.insert_from((site, None), options, descriptor, callbacks);
-        inserted.map(|registration| self.key(registration.slot()))
-    }
-
     /// Begins to connect to `addr`, and registers the connection.
     ///
     /// When the connection is established, [`Callbacks::on_connect`] runs, once, and the

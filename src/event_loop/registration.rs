@@ -100,10 +100,7 @@ impl RegistrationState {
             Role::Listener => self.interest.contains(Interest::READ),
             _ => watched,
         };
-        let default = match self.role {
-            Role::Source => watched,
-            _ => self.interest.contains(Interest::PRIORITY),
-        };
+        let default = self.interest.contains(Interest::PRIORITY);
         Branches::NONE
             .with(connect, Branch::Connect)
             .with(self.interest.contains(Interest::READ), Branch::Read)
@@ -112,19 +109,15 @@ impl RegistrationState {
             .with(default, Branch::Default)
     }
 
-    /// The branch of the most frequent events: of bytes to read, and of any flow of a source. `None`
-    /// if such an event takes other branches, or has something to be done before or after them.
+    /// Whether an event of bytes to read, the most frequent, runs the read branch, and nothing is to
+    /// be done before or after it.
     #[inline]
-    pub(super) fn usual_branch_of(&self, active: Branches) -> Option<Branch> {
+    pub(super) fn has_plain_read(&self, active: Branches) -> bool {
         if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
-            return None;
+            return false;
         }
-        let branch = match self.role {
-            Role::Stream | Role::Datagram => Branch::Read,
-            Role::Source => Branch::Default,
-            Role::Listener | Role::Connecting => return None,
-        };
-        active.contains(branch).then_some(branch)
+        let flows = matches!(self.role, Role::Stream | Role::Datagram);
+        flows && active.contains(Branch::Read)
     }
 }
 
@@ -221,8 +214,8 @@ pub(super) type RegistrationRc<C> = TailRc<Registration, C>;
 /// descriptor is still open.
 #[repr(C)] // what an event uses comes first
 pub(super) struct Registration {
-    /// [`RegistrationState::usual_branch_of`], cached.
-    pub(super) usual_branch: Cell<Option<Branch>>,
+    /// [`RegistrationState::has_plain_read`], cached.
+    pub(super) has_plain_read: Cell<bool>,
     /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
     pub(super) active_branches: Cell<Branches>,
     /// Whether this is a one-shot registration that was reported and not armed since.
@@ -246,7 +239,7 @@ impl Registration {
         Self {
             state: Cell::new(state),
             active_branches: Cell::new(active),
-            usual_branch: Cell::new(state.usual_branch_of(active)),
+            has_plain_read: Cell::new(state.has_plain_read(active)),
             transfer: Cell::new(transfer),
             spent: Cell::new(false),
             has_deadline: Cell::new(false),
@@ -256,17 +249,13 @@ impl Registration {
         }
     }
 
-    /// The branch that `event` takes, if that is the only one, and nothing else is to be done.
+    /// Whether `event` runs the read branch, and nothing else is to be done.
     ///
     /// It is what [`classify`](super::classify::classify) and the active branches say, in two
     /// comparisons.
     #[inline(always)]
-    pub(super) fn only_branch(&self, event: Event) -> Option<Branch> {
-        let is_flow = |ready: Readiness| !ready.is_empty() && ready.without(FLOW).is_empty();
-        self.usual_branch.get().filter(|branch| match branch {
-            Branch::Read => event.is_only_read(),
-            _ => is_flow(event.ready()),
-        })
+    pub(super) fn is_plain_read(&self, event: Event) -> bool {
+        self.has_plain_read.get() && event.is_only_read()
     }
 
     /// Its key in the table.
@@ -285,7 +274,7 @@ impl Registration {
         self.state.set(*state);
         let active = state.active_branches();
         self.active_branches.set(active);
-        self.usual_branch.set(state.usual_branch_of(active));
+        self.has_plain_read.set(state.has_plain_read(active));
     }
 
     /// L2: it is out of the table, and none of its branches runs from here on.
@@ -294,7 +283,7 @@ impl Registration {
         state.reasons = state.reasons.with(Reasons::REMOVED, true);
         self.state.set(state);
         self.active_branches.set(Branches::NONE);
-        self.usual_branch.set(None);
+        self.has_plain_read.set(false);
     }
 
     /// The origin of its callback, for reports.

@@ -330,9 +330,9 @@ impl<C: ?Sized> Registry<C> {
                 "the cached branches are up to date"
             );
             assert_eq!(
-                registration.usual_branch.get(),
-                state.usual_branch_of(state.active_branches()),
-                "the cached branch of most events is up to date"
+                registration.has_plain_read.get(),
+                state.has_plain_read(state.active_branches()),
+                "the cached kind of most events is up to date"
             );
         }
     }

@@ -463,7 +463,7 @@ fn what_is_no_stream_of_a_kernel_in_memory_is_refused_by_name_and_closed() {
         // The flag that says it is non-blocking says nothing else of it.
         let unconnected: Rc<dyn spi::VirtualFd> = Rc::new(kernel.unconnected().unwrap()).shared();
         let error = WeakHandle::current().unwrap().with(|handle| {
-            let made = spi::register_source(handle, unconnected, true, Closures::new());
+            let made = spi::register_source(handle, unconnected, true, |_, _| {});
             made.unwrap_err().error
         });
         let error = error.unwrap();

@@ -9,8 +9,8 @@ use readily::event_loop::{Branch, Origin};
 use readily::io::{Source, TcpListener, TcpStream};
 use readily::poll::poll2::PollPoller;
 use readily::{
-    CancellationToken, Closures, Error, Interest, Lock, PanicPolicy, Runner, Unhandled, WeakHandle,
-    spawn, yield_now,
+    CancellationToken, Closures, Error, Interest, Lock, LoopHandle, PanicPolicy, Runner, Unhandled,
+    WeakHandle, spawn, spi, yield_now,
 };
 use readily_testing::SimLoop;
 use std::cell::RefCell;
@@ -34,7 +34,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 type Reported = (Origin, Option<Duration>);
 
 /// The reports, as values.
-fn watch(handle: &readily::LoopHandle) -> Rc<RefCell<Vec<Reported>>> {
+fn watch(handle: &LoopHandle) -> Rc<RefCell<Vec<Reported>>> {
     let reports: Rc<RefCell<Vec<Reported>>> = Rc::default();
     let into = Rc::clone(&reports);
     handle.on_unhandled(move |unhandled| {
@@ -445,7 +445,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
     // One that is not awaited any more can end nothing; nor can one of the same loop.
     let handle = runner.weak_handle();
     runner.on_unhandled(move |_| {
-        handle.with(readily::LoopHandle::stop);
+        handle.with(LoopHandle::stop);
     });
     let gone = runner.run(async {
         let mut task = remote.spawn(std::future::pending::<()>).unwrap();
@@ -457,7 +457,7 @@ fn a_run_that_awaits_a_task_of_another_loop_is_not_reported() {
     assert!(matches!(gone, Err(Error::Stopped)));
     let own = runner.run(async {
         let handle = WeakHandle::current().unwrap();
-        let remote = handle.with(readily::LoopHandle::remote_handle).unwrap();
+        let remote = handle.with(LoopHandle::remote_handle).unwrap();
         let task = remote.spawn(std::future::pending::<()>).unwrap();
         drop(remote);
         task.await.unwrap();
@@ -600,6 +600,16 @@ fn nothing_that_the_program_registers_is_named_by_a_line_of_this_crate() {
             let made = next_line();
             let _source = Source::new(Rc::clone(&pipe)).unwrap();
             is_registered_at(pipe, made);
+            let end = Rc::new(UnixStream::pair().unwrap().0);
+            let fd = Rc::clone(&end);
+            let made = next_line();
+            let register = |handle: &LoopHandle| spi::register_source(handle, fd, true, |_, _| {});
+            WeakHandle::current()
+                .unwrap()
+                .with(register)
+                .unwrap()
+                .unwrap();
+            is_registered_at(end, made);
             let token = CancellationToken::new();
             let at = next_line();
             token.on_cancel(|_| panic!("planted"));

@@ -87,8 +87,8 @@ impl Model {
             }
             Call::Branch(id, Branch::Connect) => {
                 if let Some(registered) = self.registered.get_mut(&id) {
-                    if registered.role == Role::Connecting {
-                        registered.role = Role::Stream;
+                    if registered.role == Some(Role::Connecting) {
+                        registered.role = Some(Role::Stream);
                         // L10: the interest last asked for, before the connection was open.
                         registered.expected = registered.interest;
                     }
@@ -260,16 +260,19 @@ const BRANCH_ORDER: [Branch; 5] = [
     Branch::Hangup,
 ];
 
-/// Whether a registration of this role has this branch for this readiness.
-fn applies(branch: Branch, role: Role, ready: Readiness) -> bool {
+/// Whether a registration of this role has this branch for this readiness. A source has the default
+/// branch for each event.
+fn applies(branch: Branch, role: Option<Role>, ready: Readiness) -> bool {
+    let Some(role) = role else {
+        return branch == Branch::Default;
+    };
     let flows = matches!(role, Role::Stream | Role::Datagram);
     match branch {
         Branch::Connect if role == Role::Listener => ready.contains(Readiness::READ),
         Branch::Connect => role == Role::Connecting && ready.contains(Readiness::WRITE),
         Branch::Read => flows && ready.contains(Readiness::READ),
         Branch::Write => flows && ready.contains(Readiness::WRITE),
-        Branch::Hangup => !matches!(role, Role::Datagram | Role::Source) && ready.is_hangup(),
-        Branch::Default if role == Role::Source => !ready.is_empty(),
+        Branch::Hangup => role != Role::Datagram && ready.is_hangup(),
         Branch::Default => {
             let open_error = ready.contains(Readiness::ERROR) && !ready.is_closed();
             ready.contains(Readiness::PRIORITY) || open_error
@@ -360,16 +363,16 @@ impl Model {
             let wanted = match branch {
                 Branch::Read => wants(Interest::READ),
                 Branch::Write => wants(Interest::WRITE),
-                Branch::Default if registered.role == Role::Source => !registered.suspended,
+                Branch::Default if registered.role.is_none() => true,
                 Branch::Default => wants(Interest::PRIORITY),
                 Branch::Connect if registered.is_accepting => false, // the loop accepts, and calls no script
-                Branch::Connect if registered.role == Role::Listener => wants(Interest::READ),
+                Branch::Connect if registered.role == Some(Role::Listener) => wants(Interest::READ),
                 Branch::Connect | Branch::Hangup => !registered.suspended,
             };
             if !wanted {
                 continue;
             }
-            if branch == Branch::Connect && registered.role == Role::Connecting {
+            if branch == Branch::Connect && registered.role == Some(Role::Connecting) {
                 let (holds, _) = self.kernel.inspect(registered.raw_fd).unwrap_or_default();
                 if !holds.intersects(Readiness::WRITE | Readiness::ERROR) {
                     continue; // spurious: the connection is still in progress
@@ -414,7 +417,7 @@ impl Model {
         let registered = self.registered.get_mut(&id)?;
         let required = Next::required(Call::Branch(id, Branch::Hangup));
         let (_, unread) = self.kernel.inspect(registered.raw_fd).unwrap_or_default();
-        if registered.role != Role::Stream || unread == 0 {
+        if registered.role != Some(Role::Stream) || unread == 0 {
             return Some(required);
         }
         if !registered.interest.contains(Interest::READ) {

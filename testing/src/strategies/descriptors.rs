@@ -17,7 +17,7 @@ use crate::sim::Fd;
 use readily::event_loop::Role;
 use readily::poll::Event;
 use readily::spi;
-use readily::{Callbacks, Closures, Error, Interest, Key, Readiness, Trigger};
+use readily::{Callbacks, Closures, Error, Interest, Key, LoopHandle, Readiness, Trigger};
 use std::rc::Rc;
 
 impl Harness {
@@ -170,18 +170,15 @@ impl Harness {
         }
         let (interest, trigger) = (op.interest, op.trigger);
         let (role, interest, trigger) = match (op.kind, self.noun(at)?) {
-            (OpKind::Source, _) => {
-                let all = Interest::BOTH | Interest::PRIORITY;
-                (Role::Source, all, Trigger::Edge)
-            }
-            (_, "listener") => (Role::Listener, interest, trigger),
-            (_, "datagram") => (Role::Datagram, interest, trigger),
-            _ => (Role::Stream, interest, trigger),
+            (OpKind::Source, _) => (None, Interest::BOTH | Interest::PRIORITY, Trigger::Edge),
+            (_, "listener") => (Some(Role::Listener), interest, trigger),
+            (_, "datagram") => (Some(Role::Datagram), interest, trigger),
+            _ => (Some(Role::Stream), interest, trigger),
         };
         caller.log(
             self,
             match role {
-                Role::Source => format!("registers {name} as a source"),
+                None => format!("registers {name} as a source"),
                 _ => {
                     let (wanted, trigger) =
                         (op::interest_text(interest), op::trigger_text(trigger));
@@ -190,11 +187,19 @@ impl Harness {
             },
         );
         let id = self.new_id(name);
-        let callbacks = self.wrap_callbacks(Scripted::new(self, id, at, &op.script));
+        let scripted = Scripted::new(self, id, at, &op.script);
         let (handle, shared) = (caller.handle, fd.shared());
         let registered = match role {
-            Role::Source => spi::register_source(handle, shared, false, callbacks),
-            _ => handle.register_with(shared, interest, trigger, callbacks),
+            None => {
+                let on_event = move |handle: &LoopHandle, _| scripted.on_event(handle);
+                let registered = spi::register_source(handle, shared, false, on_event);
+                registered.map_err(|refused| refused.error)
+            }
+            Some(_) => {
+                let callbacks = self.wrap_callbacks(scripted);
+                let registered = handle.register_with(shared, interest, trigger, callbacks);
+                registered.map_err(|refused| refused.error)
+            }
         };
         match registered {
             Ok(_) if self.noun(at) == Some("socket") => {
@@ -207,9 +212,9 @@ impl Harness {
                     slot.registered = Some((id, key));
                 }
             }
-            Err(refused) => {
-                caller.log(self, format!("cannot: {}", refused.error));
-                match (self.noun(at), &refused.error) {
+            Err(error) => {
+                caller.log(self, format!("cannot: {error}"));
+                match (self.noun(at), &error) {
                     (Some("socket"), Error::NotConnected { .. }) => {}
                     (Some("file"), Error::NotPollable { .. }) => {}
                     (_, error) => self.check_refusal("R006", "a registration", error),
@@ -223,7 +228,7 @@ impl Harness {
     pub(super) fn record_registration(
         &self,
         id: Id,
-        role: Role,
+        role: Option<Role>,
         interest: Interest,
         trigger: Trigger,
     ) {

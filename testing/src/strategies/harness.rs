@@ -285,7 +285,7 @@ impl Harness {
         let mut model = self.model.borrow_mut();
         model.panics += 1;
         let registered = model.registered.get(&id);
-        let spared = [Role::Listener, Role::Source];
+        let spared = [Some(Role::Listener), None];
         if registered.is_some_and(|registered| !spared.contains(&registered.role)) {
             let how = format!("panicked {}", model.when());
             model.remove(id, how);

@@ -27,7 +27,7 @@ pub(super) struct Caller<'a> {
     pub(super) cx: Option<&'a Cx<'a>>,
     pub(super) own: Option<(usize, Id)>,
     /// `None` for the test.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     pub(super) has_logged: Cell<bool>,
 }
 

@@ -42,7 +42,8 @@ impl Call {
 pub(super) struct Registered {
     pub(super) raw_fd: RawFd,
     pub(super) token: u64,
-    pub(super) role: Role,
+    /// `None` for a source.
+    pub(super) role: Option<Role>,
     pub(super) interest: Interest,
     pub(super) trigger: Trigger,
     /// Whether the poller watches nothing: a hangup came before the last bytes were read, and there
@@ -62,7 +63,7 @@ impl Registered {
     /// L10: the interest in the poller; `None` if the registration is not in it.
     pub(super) fn effective(&self) -> Option<Interest> {
         let interest = match self.role {
-            Role::Connecting => Interest::WRITE,
+            Some(Role::Connecting) => Interest::WRITE,
             _ => self.interest,
         };
         (!self.suspended).then_some(interest)

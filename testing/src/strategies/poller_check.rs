@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// The directions of a registration that are ready on every system.
 fn certain_interest(registered: &Registered, (holds, unread): (Readiness, usize)) -> Interest {
-    let arrives = matches!(registered.role, Role::Listener | Role::Datagram);
+    let arrives = matches!(registered.role, Some(Role::Listener | Role::Datagram));
     let comes = arrives && holds.contains(Readiness::READ);
     let read = unread > 0 || holds.contains(Readiness::READ_CLOSED) || comes;
     let over = Readiness::ERROR | Readiness::WRITE_CLOSED;
@@ -124,7 +124,8 @@ impl Model {
             let can = certain_interest(registered, state);
             // While a datagram socket has an error, it is registered edge-triggered, and registered
             // again after each event, which the kernel may refuse.
-            let is_failed = registered.role == Role::Datagram && state.0.contains(Readiness::ERROR);
+            let is_failed =
+                registered.role == Some(Role::Datagram) && state.0.contains(Readiness::ERROR);
             registered.is_uncertain |= is_failed && refuses;
             let seen = reported
                 .get(id)

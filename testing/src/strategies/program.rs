@@ -32,7 +32,7 @@ use std::str::FromStr;
 /// | `pipe #r #w`, `pair #a #b`, `tcp #a #b`, `listen #a`, `datagrams #a #b` | opens descriptors |
 /// | `timerfd #a n`, `eventfd #a`, `file #a`, `unconnected #a` | opens a timer of n ms, a counter, a regular file, a socket without a peer |
 /// | `register #a read+write+urgent level { … }` | registers #a for these interests or for `nothing`, with trigger `level`, `edge` or `one-shot` |
-/// | `source #a { … }` | registers #a as a source, whose default branch runs for each event |
+/// | `source #a { … }` | registers #a as a source, which runs the script for each event |
 /// | `serve #a #b { … }` | lets the loop accept at listener #a: a connection goes to #b if that is free, and is closed otherwise |
 /// | `ignore #a read` | in a callback of #a: removes an interest |
 /// | `modify #a read`, `rearm #a read`, `remove #a` | changes or removes a registration |

@@ -116,10 +116,26 @@ impl Scripted {
         if let Some(error) = error {
             caller.log(harness, format!("gets the error: {}", error.kind()));
         }
-        let completed = harness.execute_all(&caller, &self.script);
-        harness.leave(&caller);
+        self.run_script(&caller);
+    }
+
+    /// The event of a source.
+    pub(super) fn on_event(&self, handle: &LoopHandle) {
+        let (harness, id) = (&self.probe.harness, self.probe.id);
+        if let Some(name) = harness.enter(Call::Branch(id, Branch::Default)) {
+            self.run_script(&Caller {
+                own: Some((self.slot, id)),
+                ..Caller::inside(handle, name)
+            });
+        }
+    }
+
+    fn run_script(&self, caller: &Caller<'_>) {
+        let harness = &self.probe.harness;
+        let completed = harness.execute_all(caller, &self.script);
+        harness.leave(caller);
         if !completed {
-            harness.callback_panicked(self.slot, id);
+            harness.callback_panicked(self.slot, self.probe.id);
             panic();
         }
     }

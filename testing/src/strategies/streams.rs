@@ -98,7 +98,12 @@ impl Harness {
             .connect(addr.unwrap_or_else(unused_addr), callbacks)
         {
             Ok(key) => {
-                self.record_registration(id, Role::Connecting, Interest::BOTH, Trigger::Level);
+                self.record_registration(
+                    id,
+                    Some(Role::Connecting),
+                    Interest::BOTH,
+                    Trigger::Level,
+                );
                 self.slots.borrow_mut()[to] = Some(Slot::hidden(Some((id, key))));
             }
             Err(refused) => {
@@ -149,7 +154,7 @@ impl Harness {
         let callbacks = self.wrap_callbacks(Scripted::new(self, id, to, &op.script));
         match cx.register_accepted(accepted, op.interest, callbacks) {
             Ok(key) => {
-                self.record_registration(id, Role::Stream, op.interest, Trigger::Level);
+                self.record_registration(id, Some(Role::Stream), op.interest, Trigger::Level);
                 self.slots.borrow_mut()[to] = Some(Slot::hidden(Some((id, key))));
             }
             Err(refused) => {
@@ -178,7 +183,7 @@ impl Harness {
         let accept = move |_: &Cx<'_>, _: &Accepted| probe.harness.accept_for_loop(id, to, &script);
         match caller.handle.listen(fd.shared(), accept) {
             Ok(key) => {
-                self.record_registration(id, Role::Listener, Interest::READ, Trigger::Level);
+                self.record_registration(id, Some(Role::Listener), Interest::READ, Trigger::Level);
                 let mut model = self.model.borrow_mut();
                 model.is_exclusive &= !self.kernel_may_refuse();
                 if let Some(registered) = model.registered.get_mut(&id) {
@@ -228,7 +233,7 @@ impl Harness {
 
     /// The loop has registered an accepted connection.
     pub(super) fn record_accepted(&self, id: Id, at: usize, key: Key) {
-        self.record_registration(id, Role::Stream, Interest::READ, Trigger::Level);
+        self.record_registration(id, Some(Role::Stream), Interest::READ, Trigger::Level);
         if let Some(slot) = &mut self.slots.borrow_mut()[at] {
             slot.registered = Some((id, key));
         }

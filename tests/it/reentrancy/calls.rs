@@ -152,11 +152,7 @@ pub(super) const CALLS: &[Call] = &[
     }),
     call("register_source", Later, |l, w| {
         let effect = w.effect();
-        let callbacks = Closures::new().on_default(move |cx, _| {
-            effect();
-            cx.close();
-        });
-        let _refused = spi::register_source(l, w.stream(), false, callbacks);
+        let _refused = spi::register_source(l, w.stream(), false, move |_, _| effect());
     }),
     call("listen", InTime, |l, w| {
         let ((listener, addr), effect) = (listener(), w.effect());
