@@ -19,7 +19,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 impl LoopHandle {
-    /// Sets the deadline of a registration: [`on_timeout`](super::Callbacks::on_timeout) runs once, `after`
+    /// Sets the deadline of a registration: [`on_timeout`](crate::Callbacks::on_timeout) runs once, `after`
     /// from now. A deadline that was set before is replaced; `None` clears it. The deadline ends with the
     /// registration.
     ///

@@ -7,7 +7,7 @@
 //! - *Operations*: each file has the methods of [`LoopHandle`] about one subject, and the handles that
 //!   they return.
 //! - *The types that are recursive* (`loop_handle.rs`): the handle with its data, and what a loop stores
-//!   and calls with the handle, such as [`Callbacks`].
+//!   and calls with the handle, such as [`Callbacks`](loop_handle::Callbacks).
 //! - *Parts*, which know no loop: the callback table (`registry`), the queue of ready work
 //!   (`ready_queue`), timers (`loop_time`), the queue for other threads (`inbox`). What they store is a
 //!   parameter of their type.
