@@ -28,11 +28,17 @@ const STALE_TURNS: u32 = 64;
 
 impl LoopHandle {
     /// Counts a dispatched batch, of whose `events` `stale` were for removed registrations.
-    pub(super) fn detect_stale_spin(&self, events: u64, stale: u64) {
-        let stale_turns = match stale == events {
-            true => self.stale_turns.get().saturating_add(1),
-            false => 0,
-        };
+    #[inline]
+    pub(super) fn detect_stale_spin(&self, events: usize, stale: usize) {
+        match stale != 0 && stale == events {
+            true => self.count_stale_turn(),
+            false => self.stale_turns.set(0),
+        }
+    }
+
+    #[cold]
+    fn count_stale_turn(&self) {
+        let stale_turns = self.stale_turns.get().saturating_add(1);
         self.stale_turns.set(stale_turns);
         // Again after twice as many, if it did not help.
         if stale_turns >= STALE_TURNS && stale_turns.is_power_of_two() {

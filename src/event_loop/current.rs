@@ -157,6 +157,9 @@ impl CurrentGuard {
         let number = number.unwrap_or(0);
         let _ = STACK.try_with(|entered| {
             let mut entered = entered.borrow_mut();
+            if let Some(before) = entered.current() {
+                before.check_after_call.set(true);
+            }
             entered.enter(number, Rc::clone(handle));
             set_current_ptr(entered.current());
         });

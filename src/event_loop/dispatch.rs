@@ -4,12 +4,11 @@
 //! the registration are read again, because the arm before may have removed it. While an arm runs,
 //! the callbacks are borrowed, but the table is not. Two arms are more than a call: connect is below,
 //! hangup in `hangup.rs`. An event that takes the read branch and needs nothing else goes a shorter way
-//! to the same call: `run_plain_read`.
+//! to the same call: `run_only_read`.
 //!
 //! Rules: L1, L2, L3, L4, L6, L8.
 
 use super::classify::{Branch, Role, classify};
-use super::current;
 use super::loop_handle::{Callbacks, Cx, LoopHandle, RegistrationRc};
 use super::origin::Origin;
 use super::panics::Payload;
@@ -24,6 +23,8 @@ pub(super) struct Running {
     branch: Branch,
     /// When the call began, in debug mode.
     begun: Option<u64>,
+    /// The number of events so far that were for removed registrations.
+    pub(super) stale: usize,
 }
 
 impl Default for Running {
@@ -32,6 +33,7 @@ impl Default for Running {
             token: NOTIFIER,
             branch: Branch::Default,
             begun: None,
+            stale: 0,
         }
     }
 }
@@ -65,11 +67,11 @@ impl LoopHandle {
         // A reference of its own, because a callback may remove its registration. It is never the
         // last one (`drop_registration`), so a panic does not drop callbacks while it unwinds.
         let Some(registration) = self.registry.get(SlabKey::from_bits(event.token())) else {
-            return self.count_stale(event); // L1: its registration was removed
+            return self.count_stale(event, running); // L1: its registration was removed
         };
         running.token = event.token();
-        match registration.is_plain_read(*event) && !self.is_observed() {
-            true => self.run_plain_read(event, registration, running),
+        match registration.takes_only_read(*event) && !self.is_observed() {
+            true => self.run_only_read(registration, running),
             false => self.run_branches(event, registration, running),
         }
     }
@@ -93,20 +95,25 @@ impl LoopHandle {
         }
     }
 
-    /// The same for an event that runs the read branch only, inlined: most events are of this kind.
+    /// The same for an event that only reads, inlined, because most events do.
     #[inline(always)]
-    fn run_plain_read(&self, event: &Event, registration: RegistrationRc, running: &mut Running) {
+    fn run_only_read(&self, registration: RegistrationRc, running: &mut Running) {
         running.branch = Branch::Read;
         let Some(mut callbacks) = registration.borrow_tail() else {
             return; // L3, as below
         };
         callbacks.on_read(&Cx::new(self, &registration));
         drop(callbacks);
-        if !current::is(self) {
-            self.end_branch(&registration, running);
+        if self.check_after_call.get() {
+            self.end_only_read(registration, running);
         }
+    }
+
+    #[cold]
+    fn end_only_read(&self, registration: RegistrationRc, running: &mut Running) {
+        self.end_branch(&registration, running);
         if registration.state.get().reasons.contains(Reasons::REMOVED) {
-            self.after_branches(registration, event.ready());
+            self.after_branches(registration, Readiness::READ);
         }
     }
 
@@ -138,7 +145,7 @@ impl LoopHandle {
             Branch::Default => callbacks.on_default(cx, event.ready()),
             Branch::Hangup => self.hangup_ready(cx, event.ready(), callbacks),
         }
-        if self.is_observed() || !current::is(self) {
+        if self.is_observed() || self.check_after_call.get() {
             self.end_branch(registration, running);
         }
     }
@@ -154,6 +161,7 @@ impl LoopHandle {
     #[cold]
     fn end_branch(&self, registration: &Registration, running: &mut Running) {
         let origin = || registration.origin(running.branch);
+        self.check_after_call.set(false);
         self.check_current(origin);
         self.end_call(running.begun.take(), origin);
     }
@@ -202,10 +210,11 @@ impl LoopHandle {
     /// L6: an event without a registration is counted; it is no panic, and no event of another
     /// registration.
     #[cold]
-    pub(super) fn count_stale(&self, event: &Event) {
+    pub(super) fn count_stale(&self, event: &Event, running: &mut Running) {
         if event.token() == NOTIFIER {
             return;
         }
+        running.stale += 1;
         self.stats.stale.set(self.stats.stale.get() + 1);
     }
 }

@@ -3,7 +3,6 @@
 //! In the notes: what an event does for `await` (N7, N10). Rules: L1, L8.
 
 use super::classify::Branch;
-use super::current;
 use super::dispatch::Running;
 use super::loop_handle::LoopHandle;
 use super::origin::Origin;
@@ -19,14 +18,14 @@ impl LoopHandle {
     pub(super) fn dispatch_source(&self, event: &Event, running: &mut Running) {
         let slot = SlabKey::from_bits(event.token());
         let Some(source) = self.registry.source(slot) else {
-            return self.count_stale(event); // L1: its registration was removed
+            return self.count_stale(event, running); // L1: its registration was removed
         };
         running.begin(event.token(), Branch::Default);
         if self.is_observed() {
             self.begin_branch(running);
         }
         let panic = source.on_event(event.ready());
-        if panic.is_some() || self.is_observed() || !current::is(self) {
+        if panic.is_some() || self.is_observed() || self.check_after_call.get() {
             self.end_source_event(source, running, panic);
         }
     }
@@ -39,6 +38,7 @@ impl LoopHandle {
         panic: Option<Payload>,
     ) {
         let origin = source_origin(&*source);
+        self.check_after_call.set(false);
         self.check_current(|| origin.clone());
         self.end_call(running.take_begun(), || origin.clone());
         if let Some(payload) = panic {

@@ -10,14 +10,18 @@
 //! # States
 //!
 //! *awake*: the loop runs, and will read the state before it sleeps. *asleep*: the loop waits in
-//! the kernel, or is about to, or a host waits for its descriptor. *notified*: `notify` was called
-//! since the last wait; if the loop was asleep, that call has used the notifier.
+//! the kernel, or is about to, or dispatches the events of a wait, or a host waits for its descriptor.
+//! *notified*: `notify` was called since the last wait; if the loop was asleep, that call has used the
+//! notifier, and the state says so.
 //!
 //! ```text
 //! awake ── fall_asleep ──▶ asleep ── notify (uses the notifier) ──▶ notified ── wake_up ──▶ awake
 //!   └───────────────────── notify (without the notifier) ─────────────▲
-//! asleep ── wake_up (an event or a timer was first) ──▶ awake
+//! asleep ── wake_up, stay_awake (there is more to do than to dispatch events) ──▶ awake
 //! ```
+//!
+//! A loop that only dispatches events stays asleep, because it waits again soon: so a turn needs no
+//! atomic exchange. A message that is sent meanwhile uses the notifier, as during the wait.
 //!
 //! # Rules
 //!
@@ -58,6 +62,7 @@ struct Queue<H> {
 
 const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
+/// A bit. Together with [`ASLEEP`]: the notifier was used.
 const NOTIFIED: u8 = 2;
 
 pub(crate) struct Inbox<H> {
@@ -184,24 +189,50 @@ impl<H> Inbox<H> {
             return;
         }
         // `Release`: a thread that reads the state also sees the messages that were sent before.
-        if self.state.swap(NOTIFIED, Ordering::AcqRel) == ASLEEP {
+        if self.state.fetch_or(NOTIFIED, Ordering::AcqRel) == ASLEEP {
             self.notifier.notify();
         }
     }
 
     /// Marks the loop as about to sleep; `false` if it was notified since it woke up.
+    #[inline]
     pub(super) fn fall_asleep(&self) -> bool {
         let (relaxed, acquire) = (Ordering::Relaxed, Ordering::Acquire);
-        let was = self.state.compare_exchange(AWAKE, ASLEEP, relaxed, acquire);
-        was != Err(NOTIFIED)
+        // If it is still marked, a `notify` that is not seen here finds it so, and uses the notifier.
+        self.state.load(relaxed) == ASLEEP
+            || (self.state.compare_exchange(AWAKE, ASLEEP, relaxed, acquire))
+                .map_or_else(|state| state & NOTIFIED == 0, |_| true)
+    }
+
+    /// Marks the loop as awake, because it has work: a message that is sent meanwhile does not need the
+    /// notifier. Not if the notifier was used since the wait: its event is for the next wait.
+    #[inline]
+    pub(super) fn stay_awake(&self) {
+        let (relaxed, asleep) = (Ordering::Relaxed, ASLEEP);
+        if self.state.load(relaxed) == asleep {
+            let _ = self.state.compare_exchange(asleep, AWAKE, relaxed, relaxed);
+        }
+    }
+
+    /// Whether the notifier was used since the wait. For a loop that is not about to sleep.
+    #[inline]
+    pub(super) fn has_used_notifier(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & ASLEEP != 0
     }
 
     /// Makes the descriptor readable for earlier notifications, because a host is about to wait for
     /// it.
     pub(super) fn notify_host(&self) {
-        if !self.fall_asleep() {
+        // W2: not if the notifier was used already.
+        if !self.fall_asleep() && self.state.fetch_or(ASLEEP, Ordering::AcqRel) == NOTIFIED {
             self.notifier.notify();
         }
+    }
+
+    /// Whether the loop was notified. A notification that is missed here ends the next wait.
+    #[inline]
+    pub(super) fn is_notified(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & NOTIFIED != 0
     }
 
     /// Marks the loop as awake; `true` if there may be messages. A message that is sent meanwhile,
@@ -209,7 +240,7 @@ impl<H> Inbox<H> {
     pub(super) fn wake_up(&self) -> bool {
         // Between ready tasks the state has mostly not changed, and a load is cheaper than a swap.
         self.state.load(Ordering::Relaxed) != AWAKE
-            && self.state.swap(AWAKE, Ordering::AcqRel) == NOTIFIED
+            && self.state.swap(AWAKE, Ordering::AcqRel) & NOTIFIED != 0
     }
 
     /// Whether the loop is awake, and was not notified since it woke up.

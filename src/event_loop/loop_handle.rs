@@ -75,6 +75,9 @@ pub struct LoopHandle {
     pub(super) calls_left: Cell<usize>,
     /// Whether freed registrations may be in the cache of blocks.
     pub(super) caches_blocks: Cell<bool>,
+    /// Whether the callback of an event may leave something to be done after it: another loop was entered
+    /// over this one, or a registration was removed.
+    pub(super) check_after_call: Cell<bool>,
     /// The latest turns in a row in which every event was for a registration that is gone.
     pub(super) stale_turns: Cell<u32>,
 }
@@ -82,8 +85,9 @@ pub struct LoopHandle {
 /// The counts of [`Stats`](super::Stats), one cell each, so that one is counted without copying the others.
 #[derive(Default)]
 pub(super) struct StatCells {
-    pub(super) turns: Cell<u64>,
+    /// The turns that polled the kernel, and those that did not.
     pub(super) polls: Cell<u64>,
+    pub(super) rounds: Cell<u64>,
     pub(super) events: Cell<u64>,
     pub(super) stale: Cell<u64>,
 }
@@ -137,6 +141,7 @@ impl LoopHandle {
             turn: Cell::new(None),
             calls_left: Cell::new(0),
             caches_blocks: Cell::new(false),
+            check_after_call: Cell::new(false),
             stale_turns: Cell::new(0),
         }))
     }

@@ -21,7 +21,7 @@ impl LoopHandle {
             && !self.inbox.forked();
         if is_plain {
             self.times.begin_round_without_timers();
-            self.stats.turns.set(self.stats.turns.get() + 1);
+            self.stats.rounds.set(self.stats.rounds.get() + 1);
             self.ready.begin_plain_batch();
             self.calls_left.set(left - ready);
         }

@@ -14,6 +14,14 @@ use crate::base::shrink;
 use std::panic::Location;
 
 impl LoopHandle {
+    /// Wakes up, and notes whether another thread has notified the loop.
+    #[inline]
+    pub(super) fn consume_notification(&self) {
+        if self.replayed_or(self.inbox.wake_up()) {
+            self.notified.set(true);
+        }
+    }
+
     /// Step 3. Receives the messages of other threads, if there may be any.
     #[inline]
     pub(super) fn receive_messages(&self) {

@@ -313,6 +313,7 @@ impl LoopHandle {
     /// every borrow (L8).
     pub(super) fn deregister(&self, slot: SlabKey) -> Option<RegistrationRc> {
         let registration = self.registry.remove(slot)?;
+        self.check_after_call.set(true); // it may be that of the callback that runs
         self.cancel_deadline(&registration);
         let state = registration.state.get();
         if effective(&state).is_some() {

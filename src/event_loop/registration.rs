@@ -109,15 +109,15 @@ impl RegistrationState {
             .with(default, Branch::Default)
     }
 
-    /// Whether an event of bytes to read, the most frequent, runs the read branch, and nothing is to
-    /// be done before or after it.
+    /// Whether the most frequent event, of bytes to read and nothing else, takes the read branch, and has
+    /// nothing to be done before or after it. `active` are the active branches.
     #[inline]
-    pub(super) fn has_plain_read(&self, active: Branches) -> bool {
+    pub(super) fn only_reads(&self, active: Branches) -> bool {
         if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
             return false;
         }
-        let flows = matches!(self.role, Role::Stream | Role::Datagram);
-        flows && active.contains(Branch::Read)
+        let reads = matches!(self.role, Role::Stream | Role::Datagram);
+        reads && active.contains(Branch::Read)
     }
 }
 
@@ -214,8 +214,8 @@ pub(super) type RegistrationRc<C> = TailRc<Registration, C>;
 /// descriptor is still open.
 #[repr(C)] // what an event uses comes first
 pub(super) struct Registration {
-    /// [`RegistrationState::has_plain_read`], cached.
-    pub(super) has_plain_read: Cell<bool>,
+    /// [`RegistrationState::only_reads`], cached.
+    pub(super) only_reads: Cell<bool>,
     /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
     pub(super) active_branches: Cell<Branches>,
     /// Whether this is a one-shot registration that was reported and not armed since.
@@ -239,23 +239,26 @@ impl Registration {
         Self {
             state: Cell::new(state),
             active_branches: Cell::new(active),
-            has_plain_read: Cell::new(state.has_plain_read(active)),
+            only_reads: Cell::new(state.only_reads(active)),
             transfer: Cell::new(transfer),
             spent: Cell::new(false),
             has_deadline: Cell::new(false),
             slot: Cell::new(SlabKey::from_bits(0)),
-            fd,
+            fd: match transfer.is_socket() {
+                true => fd.known_as_socket(),
+                false => fd,
+            },
             provenance: OnceCell::new(),
         }
     }
 
-    /// Whether `event` runs the read branch, and nothing else is to be done.
+    /// Whether `event` is a call of `on_read`, and nothing else is to be done.
     ///
     /// It is what [`classify`](super::classify::classify) and the active branches say, in two
     /// comparisons.
     #[inline(always)]
-    pub(super) fn is_plain_read(&self, event: Event) -> bool {
-        self.has_plain_read.get() && event.is_only_read()
+    pub(super) fn takes_only_read(&self, event: Event) -> bool {
+        self.only_reads.get() && event.is_only_read()
     }
 
     /// Its key in the table.
@@ -274,7 +277,7 @@ impl Registration {
         self.state.set(*state);
         let active = state.active_branches();
         self.active_branches.set(active);
-        self.has_plain_read.set(state.has_plain_read(active));
+        self.only_reads.set(state.only_reads(active));
     }
 
     /// L2: it is out of the table, and none of its branches runs from here on.
@@ -283,7 +286,7 @@ impl Registration {
         state.reasons = state.reasons.with(Reasons::REMOVED, true);
         self.state.set(state);
         self.active_branches.set(Branches::NONE);
-        self.has_plain_read.set(false);
+        self.only_reads.set(false);
     }
 
     /// The origin of its callback, for reports.

@@ -130,7 +130,8 @@ impl<C: ?Sized> Registry<C> {
     /// L1: the source with exactly this `key`.
     #[inline]
     pub(super) fn source(&self, key: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
-        self.sources.borrow().get(unmarked(key)?).cloned()
+        // As in `get`.
+        self.sources.borrow_mut().get(unmarked(key)?).cloned()
     }
 
     /// Removes a source. The caller drops it outside every borrow (L8).
@@ -185,7 +186,8 @@ impl<C: ?Sized> Registry<C> {
     /// L1: the registration with exactly this `key`.
     #[inline]
     pub(super) fn get(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
-        self.slots.borrow().get(key).cloned()
+        // Each event does this: an exclusive borrow is begun and ended in fewer instructions than a shared one.
+        self.slots.borrow_mut().get(key).cloned()
     }
 
     pub(super) fn state(&self, key: SlabKey) -> Option<RegistrationState> {
@@ -281,7 +283,7 @@ impl<C: ?Sized> Registry<C> {
     /// The number of registrations, each of which has one descriptor.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.by_fd.borrow().len()
+        self.by_fd.borrow_mut().len()
     }
 
     pub(super) fn first(&self) -> Option<SlabKey> {
@@ -330,9 +332,9 @@ impl<C: ?Sized> Registry<C> {
                 "the cached branches are up to date"
             );
             assert_eq!(
-                registration.has_plain_read.get(),
-                state.has_plain_read(state.active_branches()),
-                "the cached kind of most events is up to date"
+                registration.only_reads.get(),
+                state.only_reads(state.active_branches()),
+                "the cached answer for most events is up to date"
             );
         }
     }

@@ -26,13 +26,19 @@ pub struct Stats {
 }
 
 impl LoopHandle {
+    /// The number of turns that have begun.
+    #[inline]
+    pub(crate) fn turns(&self) -> u64 {
+        self.stats.polls.get() + self.stats.rounds.get()
+    }
+
     /// Returns counts of what the loop has done so far.
     #[doc(alias = "metrics")]
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = &self.stats;
         Stats {
-            turns: counts.turns.get(),
+            turns: self.turns(),
             polls: counts.polls.get(),
             events: counts.events.get(),
             stale: counts.stale.get(),

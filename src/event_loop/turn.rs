@@ -28,7 +28,8 @@ impl LoopHandle {
     /// zero `calls` there are no rounds.
     ///
     /// `attention` is set wherever work is added, a timer is armed, or the loop must stop or report:
-    /// while it is not set, a turn is wait and dispatch.
+    /// while it is not set, a turn is wait and dispatch. After such a turn of a run, the next one follows
+    /// here, because nothing has changed that the run checks.
     pub(super) fn turn(
         &self,
         limit: Option<Duration>,
@@ -36,22 +37,34 @@ impl LoopHandle {
         events: &mut Vec<Event>,
         main: &mut dyn FnMut(),
     ) -> Result<(), Error> {
-        self.wait(limit, events)?; //                   N7: events = selector.wait(timeout)
-        self.calls_left.set(calls);
-        self.begin_round();
-        self.receive_messages(); //                     sent by other threads
-        self.dispatch_all(events); //                   N7: for each (fd, event): …
-        if self.ready.rows.attention.get() {
-            self.rounds(main);
-        } else if self.caches_blocks.get() {
-            self.caches_blocks.set(block_cache::end_turn());
+        loop {
+            self.wait(limit, events)?; //                   N7: events = selector.wait(timeout)
+            self.calls_left.set(calls);
+            self.begin_turn(); //                           messages of other threads
+            self.dispatch_all(events); //                   N7: for each (fd, event): …
+            if self.ready.rows.attention.get() {
+                self.rounds(main);
+            } else if self.caches_blocks.get() {
+                self.caches_blocks.set(block_cache::end_turn());
+            }
+            if !self.is_calm() {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// Whether the next turn follows at once: this is a run, and nothing has changed that it checks.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        let is_run = self.calls_left.get() != 0;
+        let goes_on = !self.ready.rows.attention.get() && self.registry.len() != 0;
+        is_run && goes_on && !self.inbox.forked()
     }
 
     /// Runs the other steps of a turn, and the turns that skip the poller.
     #[inline(never)] // so that the turn of an event saves no registers for it
     fn rounds(&self, main: &mut dyn FnMut()) {
+        self.inbox.stay_awake();
         loop {
             self.fire_due_timers(); // N1: timers
             self.run_ready(main); //   N1: callbacks and coroutines
@@ -60,7 +73,6 @@ impl LoopHandle {
                 break;
             }
             self.begin_round();
-            self.receive_messages();
         }
         if self.ready.is_after_burst() {
             self.shrink_queues();
@@ -99,36 +111,38 @@ impl LoopHandle {
         };
         // W1: a message that is sent from here on notifies the loop; one that was sent before makes
         // `fall_asleep` return `false`.
-        if timeout != Some(Duration::ZERO) && !self.inbox.fall_asleep() {
+        let may_sleep = timeout.is_none_or(|timeout| !timeout.is_zero());
+        if may_sleep && !self.inbox.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
         events.clear();
-        let waited = self.poller.borrow_mut().wait(events, timeout);
-        // Also if the wait failed: the notification may have been consumed, and is not repeated.
-        self.consume_notification();
-        waited?;
+        // If it fails, a notification is left in the inbox for the next turn.
+        self.poller.borrow_mut().wait(events, timeout)?;
         let stats = &self.stats;
         stats.polls.set(stats.polls.get() + 1);
         stats.events.set(stats.events.get() + events.len() as u64);
         Ok(())
     }
 
+    /// Begins a turn that has polled the kernel. Step 3 is here, because most turns have none. A turn that
+    /// has nothing to do but to dispatch events does not wake up.
     #[inline]
-    fn consume_notification(&self) {
-        if self.replayed_or(self.inbox.wake_up()) {
-            self.notified.set(true);
-            self.ready.rows.demand_attention();
+    fn begin_turn(&self) {
+        if self.ready.rows.attention.get() || self.inbox.is_notified() {
+            self.consume_notification();
+            self.times.begin_round();
+            self.receive_messages();
+        } else {
+            self.times.begin_round_without_timers();
         }
     }
 
-    /// L5: a timer that is armed from here on fires in a later round.
+    /// Begins a turn without a poll. L5: a timer that is armed from here on fires in a later one.
     #[inline]
     fn begin_round(&self) {
-        match self.ready.rows.attention.get() {
-            true => self.times.begin_round(),
-            false => self.times.begin_round_without_timers(),
-        }
-        self.stats.turns.set(self.stats.turns.get() + 1);
+        self.times.begin_round();
+        self.receive_messages();
+        self.stats.rounds.set(self.stats.rounds.get() + 1);
     }
 
     /// Step 7. L9: whether the next turn is a round, which skips the poller: work is ready, few enough
@@ -136,7 +150,8 @@ impl LoopHandle {
     #[inline]
     fn may_skip_poll(&self) -> bool {
         let ready = self.ready.len();
-        if ready == 0 || ready > self.calls_left.get() {
+        // W2: after a use of the notifier no other one before a wait.
+        if ready == 0 || ready > self.calls_left.get() || self.inbox.has_used_notifier() {
             return false;
         }
         self.consume_notification();
@@ -156,7 +171,6 @@ impl LoopHandle {
             return;
         }
         let (mut rest, mut running) = (events.iter(), Running::default());
-        let stale = self.stats.stale.get();
         while let Err(payload) = catch(|| {
             for event in rest.by_ref() {
                 self.dispatch(event, &mut running);
@@ -164,8 +178,7 @@ impl LoopHandle {
         }) {
             self.remove_panicked(&mut running, payload);
         }
-        let stale = self.stats.stale.get() - stale;
-        self.detect_stale_spin(events.len() as u64, stale);
+        self.detect_stale_spin(events.len(), running.stale);
     }
 
     /// Step 6. Runs the ready batch: the work that is in the queue when this step begins, in order.

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::choice::{self, Make, VARIABLE};
-use super::{Event, Poller, WaitResult};
+use super::{Event, Poller};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[path = "epoll.rs"]
@@ -161,16 +161,17 @@ impl LoopPoller {
         })
     }
 
-    /// [`Poller::wait`], which each turn calls. The other methods are called through `Deref`.
+    /// [`Poller::wait`], which each turn calls. The other methods are called through `Deref`. Whether the
+    /// wait was notified, the loop's inbox knows.
     #[inline]
     pub(crate) fn wait(
         &mut self,
         events: &mut Vec<Event>,
         timeout: Option<Duration>,
-    ) -> io::Result<WaitResult> {
+    ) -> io::Result<()> {
         match self {
-            Self::System(poller) => poller.wait(events, timeout),
-            Self::Other(poller) => poller.wait(events, timeout),
+            Self::System(poller) => poller.wait(events, timeout).map(drop),
+            Self::Other(poller) => poller.wait(events, timeout).map(drop),
         }
     }
 }

@@ -54,7 +54,7 @@ impl<'a> MainTask<'a> {
         // L5: all main tasks share one id, and the entry of an older one may be queued before that
         // of this one. A task that was polled for that entry, and woken since, is polled again in
         // the next turn.
-        let turn = self.handle.stats().turns;
+        let turn = self.handle.turns();
         if self.turn.get() == turn {
             return Poll::Pending;
         }

@@ -141,6 +141,38 @@ fn a_run_whose_callback_forks_ends_in_the_child_with_that_turn() {
     assert_eq!(log.text(), "next turn");
 }
 
+/// The same in the callback of an event, after which a run has nothing to do but to wait again.
+#[test]
+fn a_run_that_is_forked_in_the_callback_of_an_event_ends_in_the_child() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.write_all(b"ab").unwrap();
+    let (log, child) = (Log::default(), Rc::new(Cell::new(None)));
+    let (note, forked) = (log.clone(), Rc::clone(&child));
+    let read = Closures::new().on_read(move |cx| {
+        let mut byte = [0];
+        assert_eq!(cx.read(&mut byte).unwrap(), 1);
+        if byte == *b"a" {
+            return forked.set(fork());
+        }
+        note.note("next turn");
+        cx.close();
+    });
+    event_loop.register(theirs, Interest::READ, read).unwrap();
+    let ran = event_loop.run();
+    let Some(child) = child.get() else {
+        let is_forked = matches!(ran, Err(Error::Forked));
+        end_child(i32::from(is_forked && log.len() == 0));
+    };
+    assert_eq!(wait_for_child(child), 1);
+    assert_eq!(ran.unwrap(), ExitReason::Idle);
+    assert_eq!(log.text(), "next turn");
+}
+
 /// R108: the loop belongs to the parent and does not run here, so awaiting or joining fails.
 #[test]
 fn in_a_fork_a_remote_task_says_that_its_loop_is_the_parents() {

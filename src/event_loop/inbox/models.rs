@@ -111,7 +111,8 @@ impl Fixture {
         } else {
             self.notifier.check();
         }
-        self.inbox.wake_up()
+        // A loop that has only events stays asleep: `begin_turn`.
+        self.inbox.is_notified() && self.inbox.wake_up()
     }
 
     /// `LoopHandle::wait` with something else to do.
@@ -207,6 +208,8 @@ fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
         // Awake, then asleep, then woken by a timer.
         let notified = home.check();
         let mut got = home.read(notified);
+        home.inbox.fall_asleep();
+        home.inbox.stay_awake(); // an event has made a task ready
         home.inbox.fall_asleep();
         let notified = home.check();
         got.append(&mut home.read(notified));

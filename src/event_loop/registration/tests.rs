@@ -25,10 +25,10 @@ fn a_registration_is_as_small_as_it_was() {
     assert_eq!(size_of::<Registration>(), 72);
 }
 
-/// L2, L4, on every state and every readiness: an event of one branch is one for which the long
-/// way would run this branch and nothing else.
+/// L2, L4, on every state and every readiness: an event that only reads is one for which the long
+/// way would run the read branch and nothing else.
 #[test]
-fn the_only_branch_of_an_event_is_the_one_that_the_long_way_would_run() {
+fn an_event_that_only_reads_is_one_for_which_the_long_way_would_only_read() {
     let (end, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     let end = Rc::new(end);
     let roles = [
@@ -62,7 +62,7 @@ fn the_only_branch_of_an_event_is_the_one_that_the_long_way_would_run() {
             let fd = Rc::clone(&end).into();
             let registration = Registration::new(state, Transfer::SOCKET, fd);
             for ready in (0..64).map(Readiness::from_bits) {
-                if !registration.is_plain_read(Event::new(0, ready)) {
+                if !registration.takes_only_read(Event::new(0, ready)) {
                     continue;
                 }
                 found[role as usize] += 1;

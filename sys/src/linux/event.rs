@@ -21,10 +21,11 @@ impl Event {
     #[inline]
     pub const fn new(token: u64, ready: Readiness) -> Self {
         let facts = ready.bits() as u32;
-        Self(libc::epoll_event {
-            events: facts & LOW | (facts & !LOW) << HIGH_SHIFT | MADE,
-            u64: token,
-        })
+        let events = match facts {
+            IN => IN, // as the kernel writes it, for `is_only_read`
+            _ => facts & LOW | (facts & !LOW) << HIGH_SHIFT | MADE,
+        };
+        Self(libc::epoll_event { events, u64: token })
     }
 
     /// Returns the number that the registration was made with.
@@ -46,8 +47,7 @@ impl Event {
     #[must_use]
     #[inline]
     pub const fn is_only_read(self) -> bool {
-        // The same bit, as the kernel writes it and as `new` does.
-        self.0.events & !MADE == IN
+        self.0.events == IN
     }
 }
 

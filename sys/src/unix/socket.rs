@@ -243,9 +243,9 @@ pub fn peek(fd: BorrowedFd<'_>) -> io::Result<bool> {
 #[inline]
 pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT;
-    uninterrupted(|| {
+    transferred(|| {
         // SAFETY: `buf` is ours alone for the call, and has the length that is named.
-        cvt_size(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
+        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) }
     })
 }
 
