@@ -106,6 +106,13 @@ fn a_run_after_one_that_was_stopped_takes_as_many_turns_as_it_should() {
     again("stop; run 1; run 1");
 }
 
+/// T1: the model marked a task that had ended as queued when its own loop woke it. The loop does
+/// not, so that a later wake from outside the loop is a message, which ends the next wait.
+#[test]
+fn a_wake_on_the_loop_of_a_task_that_has_ended_leaves_no_mark() {
+    again("soon #0 { spawn #1 { wake #3 } }; spawn #3; run 1; turn; wake #3; wait 1");
+}
+
 /// R024: a bug of the simulated kernel, which did not report the event.
 #[test]
 fn room_that_a_wider_buffer_makes_is_reported() {

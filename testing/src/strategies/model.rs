@@ -355,9 +355,13 @@ impl Model {
         self.queue(id);
     }
 
-    /// T1: a task is in a queue at most once. A remote wake goes through the inbox.
+    /// T1: a task is in a queue at most once. A remote wake goes through the inbox, also if the task
+    /// has ended meanwhile, which another thread cannot see.
     pub(super) fn wake(&mut self, id: Id, remote: bool) {
         let task = self.tasks.entry(id).or_default();
+        if !remote && task.ended.is_some() {
+            return;
+        }
         if std::mem::replace(&mut task.woken, true) {
             return;
         }
