@@ -33,7 +33,8 @@ use std::time::{Duration, Instant};
 ///
 /// [`JoinError::Panicked`] with the payload, if the closure panicked. [`JoinError::CancelledFor`], if it
 /// never ran: the pool was shut down before or meanwhile, no thread could be started, or the pool belongs
-/// to a parent process.
+/// to a parent process. Also in a loop that a job of the same pool runs, where a wait is refused as by
+/// [`wait`](Self::wait): the job is cancelled, unless it runs already.
 ///
 /// # Cancellation
 ///
@@ -174,15 +175,22 @@ impl<T: 'static> RunBlocking<T> {
             if current::is_turning() {
                 return Err(WaitError::OnLoop);
             }
-            if let State::Submitted(job, Home::Pool(pool, _)) = &self.state {
-                if let Some(waiting) = pool.current_job() {
-                    let job = job.site();
-                    return Err(WaitError::OnPool { waiting, job });
-                }
+            if let Some(error) = self.in_own_pool() {
+                return Err(error);
             }
         }
         let result = block_on(end, |waker| self.poll_result(waker));
         Ok(result.ok_or(WaitError::TimedOut)??)
+    }
+
+    /// R240: the error of a wait on a thread of the job's own pool.
+    fn in_own_pool(&self) -> Option<WaitError> {
+        let State::Submitted(job, Home::Pool(pool, _)) = &self.state else {
+            return None;
+        };
+        let waiting = pool.current_job()?;
+        let job = job.site();
+        Some(WaitError::OnPool { waiting, job })
     }
 
     fn poll_result(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
@@ -219,7 +227,14 @@ impl<T: 'static> Future for RunBlocking<T> {
     ///
     /// If the result was taken before.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        budget::budgeted(cx, |cx| self.poll_result(cx.waker()))
+        let polled = budget::budgeted(cx, |cx| self.poll_result(cx.waker()));
+        match polled.is_pending().then(|| self.in_own_pool()).flatten() {
+            Some(error) => {
+                self.give_up();
+                Poll::Ready(Err(JoinError::CancelledFor(error.to_string().into())))
+            }
+            None => polled,
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use super::wire::{Wire, decode_whole};
 use crate::task::{Future, Promise, create_future};
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 /// The encoded result of a call.
 pub(super) type Outcome = Result<Vec<u8>, JobError>;
@@ -37,21 +38,22 @@ pub(super) struct Call {
     frame: RefCell<Vec<u8>>,
     phase: Cell<Phase>,
     result: Promise<Outcome>,
-    /// Settled with the reason why the worker that runs the call has to be killed.
-    stop: Promise<JobError>,
-    stopped: RefCell<Option<Future<JobError>>>,
+    /// Why the worker that runs the call has to be killed.
+    reason: RefCell<Option<JobError>>,
+    /// Of the task that waits for such a reason.
+    waker: Cell<Option<Waker>>,
 }
 
 impl Call {
     pub(super) fn new<O>(number: u64, frame: Vec<u8>) -> (Rc<Self>, JobHandle<O>) {
-        let ((result, outcome), (stop, stopped)) = (create_future(), create_future());
+        let (result, outcome) = create_future();
         let call = Rc::new(Self {
             number,
             frame: RefCell::new(frame),
             phase: Cell::new(Phase::Queued),
             result,
-            stop,
-            stopped: RefCell::new(Some(stopped)),
+            reason: RefCell::default(),
+            waker: Cell::default(),
         });
         let handle = JobHandle {
             call: Rc::clone(&call),
@@ -66,31 +68,59 @@ impl Call {
         self.phase.get() == Phase::Queued
     }
 
-    /// A worker begins the call: returns the frame to send, and the future of a reason to stop. `None` if
-    /// it was cancelled.
-    pub(super) fn begin(&self) -> Option<(Vec<u8>, Future<JobError>)> {
+    /// Whether a worker runs the call.
+    pub(super) fn is_running(&self) -> bool {
+        self.phase.get() == Phase::Running
+    }
+
+    /// A worker begins the call: returns the frame to send. `None` if it was cancelled.
+    pub(super) fn begin(&self) -> Option<Vec<u8>> {
         if self.phase.get() != Phase::Queued {
             return None;
         }
         self.phase.set(Phase::Running);
-        Some((self.frame.take(), self.stopped.take()?))
+        Some(self.frame.take())
     }
 
-    /// P6: ends the call, unless it has ended.
+    /// P6: ends the call, unless it has ended. One that was [stopped](Self::stop) ends for that reason,
+    /// also if its answer came at the same time.
     pub(super) fn end(&self, outcome: Outcome) {
         self.phase.set(Phase::Ended);
         drop(self.frame.take());
+        let outcome = match self.reason.take() {
+            Some(reason) => Err(reason),
+            None => outcome,
+        };
         // Refused if the handle has cancelled the call, or was dropped.
         let _ = self.result.set_result(outcome);
     }
 
-    /// Ends a call that no worker has begun, and stops one that a worker runs.
-    pub(super) fn stop(&self, reason: JobError) {
+    /// Ends a call that no worker has begun, and stops one that a worker runs. `true` exactly if it was
+    /// neither before.
+    pub(super) fn stop(&self, reason: JobError) -> bool {
         match self.phase.get() {
             Phase::Queued => self.end(Err(reason)),
-            Phase::Running => drop(self.stop.set_result(reason)),
-            Phase::Ended => {}
+            Phase::Running if self.reason.borrow().is_none() => {
+                self.reason.replace(Some(reason));
+                if let Some(waker) = self.waker.take() {
+                    waker.wake();
+                }
+            }
+            Phase::Running | Phase::Ended => return false,
         }
+        true
+    }
+
+    /// Waits until the worker that runs the call has to be killed.
+    pub(super) async fn stopped(&self) {
+        poll_fn(|cx| match &*self.reason.borrow() {
+            Some(_) => Poll::Ready(()),
+            None => {
+                self.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await;
     }
 }
 
@@ -121,9 +151,7 @@ impl<O> JobHandle<O> {
         let phase = self.call.phase.get();
         match (phase, running) {
             (Phase::Queued, _) | (Phase::Running, Cancel::Kill) => {
-                let was_stopped = self.call.stop.done();
-                self.call.stop(JobError::Cancelled);
-                !was_stopped
+                self.call.stop(JobError::Cancelled)
             }
             (Phase::Running, Cancel::LetRun) => {
                 let _ = self.call.result.set_result(Err(JobError::Cancelled));
@@ -142,7 +170,7 @@ impl<O> JobHandle<O> {
     /// Whether a worker runs the job.
     #[must_use]
     pub fn running(&self) -> bool {
-        self.call.phase.get() == Phase::Running
+        self.call.is_running()
     }
 }
 
@@ -154,7 +182,7 @@ impl<O: Wire> std::future::Future for JobHandle<O> {
         Poll::Ready(match outcome {
             Ok(Ok(bytes)) => decode_whole(&bytes).map_err(JobError::Result),
             Ok(Err(error)) => Err(error),
-            // The loop was closed, and the pool with it.
+            // Its promise is in the call, which this holds.
             Err(_) => Err(JobError::ShutDown),
         })
     }

@@ -1,8 +1,11 @@
-//! The queue of calls, and the tasks that run them on workers.
+//! Which worker runs which call: the queue, and the tasks of the workers.
 //!
 //! A call that finds an idle worker, or room for another, goes there at once; other calls are queued. For
 //! each worker that runs a call there is one task, which takes the next call from the queue when that one
 //! has ended. An idle worker has no task, so that idle workers do not keep a loop running.
+//!
+//! A task may be cancelled at any point: by a shutdown, by the end of the loop, or by a program that
+//! cancels all tasks. Its guard ends the call that it has taken, and lets another task go on with the queue.
 //!
 //! In the notes: CPU-heavy work goes to a process pool (N3, N5, N6).
 //!
@@ -13,140 +16,89 @@
 //! - **P8** At most as many calls run at once as the pool has workers.
 
 use super::call::{Call, Outcome};
-use super::error::{JobError, StartError};
-use super::options::Options;
-use super::worker::Program;
+use super::error::JobError;
+use super::starting::{RETRY_DELAY, Started};
+use super::state::{Phase, Shared, WorkerTask};
 use super::worker_process::{Answer, WorkerProcess};
 use crate::combine::select::{Either, select};
 use crate::task::handle::spawn;
-use crate::task::{Future, Promise, create_future};
-use crate::time::wait_for::{Elapsed, wait_for};
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::future::pending;
+use crate::time::sleep::sleep;
+use crate::time::wait_for::wait_for;
 use std::mem;
 use std::rc::Rc;
-use std::sync::Arc;
-
-/// After this many workers in a row that did not become ready, the pool starts no more (B7).
-const FAILED_STARTS: u32 = 3;
-
-/// What the pool and the tasks of its workers share.
-pub(super) struct Shared {
-    pub(super) program: &'static Program,
-    pub(super) options: Options,
-    /// The number of calls so far.
-    pub(super) calls: Cell<u64>,
-    pub(super) state: RefCell<State>,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    /// The calls that wait for a worker, and some that were cancelled meanwhile.
-    pub(super) queue: VecDeque<Rc<Call>>,
-    pub(super) idle: Vec<WorkerProcess>,
-    /// The number of tasks, each of which starts a worker or runs a call on one.
-    pub(super) busy: usize,
-    /// The calls that workers run.
-    pub(super) running: Vec<Rc<Call>>,
-    /// How many workers in a row have not become ready.
-    failed_starts: u32,
-    /// The reason why no more workers are started.
-    broken: Option<Arc<StartError>>,
-    pub(super) is_shut_down: bool,
-    /// Settled when no worker is busy.
-    waiting_for_end: Vec<Promise<()>>,
-    pub(super) counts: Counts,
-}
-
-#[derive(Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) started: u64,
-    pub(super) died: u64,
-}
 
 impl Shared {
-    pub(super) fn check_open(&self) -> Result<(), JobError> {
-        let state = self.state.borrow();
-        match &state.broken {
-            _ if state.is_shut_down => Err(JobError::ShutDown),
-            Some(error) => Err(JobError::Start(Arc::clone(error))),
-            None => Ok(()),
-        }
-    }
-
     /// Gives a call to a worker, or queues it.
     pub(super) fn dispatch(self: &Rc<Self>, call: Rc<Call>) {
-        let mut state = self.state.borrow_mut();
-        let mut worker = None;
-        let mut ended = Vec::new();
-        while let Some(mut idle) = state.idle.pop() {
-            match idle.is_alive() {
-                true => {
-                    worker = Some(idle);
-                    break;
-                }
-                false => ended.push(idle),
-            }
-        }
-        // P8
-        if worker.is_none() && state.busy >= self.options.workers {
-            return state.queue.push_back(call);
-        }
-        state.busy += 1;
-        drop(state);
-        drop(ended);
-        drop(spawn(Rc::clone(self).serve(worker, call)));
+        self.state.borrow_mut().queue.push_back(call);
+        self.assign();
     }
 
-    /// The task of a worker: runs the call, and then those that are queued.
-    async fn serve(self: Rc<Self>, mut worker: Option<WorkerProcess>, mut call: Rc<Call>) {
-        let _busy = BusyGuard(&self);
+    /// Gives the calls that wait to idle workers, and to new ones as long as there is room.
+    pub(super) fn assign(self: &Rc<Self>) {
         loop {
-            let Some(mut process) = (match worker.take() {
-                Some(process) => Some(process),
-                None => self.start_worker(&call).await,
-            }) else {
+            let mut state = self.state.borrow_mut();
+            // P8. While the system refuses processes, one task tries.
+            let may_start =
+                state.tasks.len() < self.options.workers && !state.is_any(Phase::Retrying);
+            if !may_start && state.idle.is_empty() {
+                return;
+            }
+            let Some(call) = state.next_call() else {
                 return;
             };
-            let lives = match call.begin() {
-                Some((frame, stopped)) => {
-                    self.state.borrow_mut().running.push(Rc::clone(&call));
-                    let _running = RunningGuard(&self, &call);
-                    let (outcome, lives) = self.run(&mut process, &call, frame, stopped).await;
-                    call.end(outcome);
-                    lives
-                }
-                None => true,
+            let mut ended = Vec::new();
+            let worker = state.take_idle(&mut ended);
+            if worker.is_none() && !may_start {
+                state.queue.push_front(call);
+                return;
+            }
+            state.last_task += 1;
+            let number = state.last_task;
+            state.tasks.push(WorkerTask {
+                number,
+                task: None,
+                call: Some(Rc::clone(&call)),
+                phase: match worker {
+                    Some(_) => Phase::Serving,
+                    None => Phase::Starting,
+                },
+            });
+            drop(state);
+            drop(ended);
+            let guard = TaskGuard {
+                shared: Rc::clone(self),
+                number,
+                has_finished: false,
             };
-            let is_worn = self.options.jobs_per_worker;
-            let is_worn = is_worn.is_some_and(|jobs| process.jobs() >= jobs.get());
-            if !lives || is_worn {
-                drop(process);
-            } else {
-                worker = Some(process);
-            }
-            match self.next_call() {
-                Some(next) => call = next,
-                None => return self.park(worker),
+            let task = spawn(serve(guard, worker, call)).task_ref();
+            if let Some(entry) = self.state.borrow_mut().task(number) {
+                entry.task = Some(task);
             }
         }
     }
 
-    fn next_call(&self) -> Option<Rc<Call>> {
-        let queue = &mut self.state.borrow_mut().queue;
-        while let Some(call) = queue.pop_front() {
-            if call.is_queued() {
-                return Some(call);
-            }
+    /// Takes the next call from the queue for a task.
+    fn next_call(&self, number: u64) -> Option<Rc<Call>> {
+        let mut state = self.state.borrow_mut();
+        let next = state.next_call();
+        if let Some(task) = state.task(number) {
+            task.call.clone_from(&next);
         }
-        None
+        next
     }
 
+    /// Sets what a task does.
+    pub(super) fn set_phase(&self, number: u64, phase: Phase) {
+        if let Some(task) = self.state.borrow_mut().task(number) {
+            task.phase = phase;
+        }
+    }
+
+    /// Leaves a worker idle, unless no call can come.
     fn park(&self, worker: Option<WorkerProcess>) {
         let mut state = self.state.borrow_mut();
-        // The pool may have been dropped: then no call comes.
-        if let (Some(worker), false) = (worker, state.is_shut_down && state.queue.is_empty()) {
+        if let (Some(worker), false) = (worker, state.is_shut_down) {
             state.idle.push(worker);
         }
     }
@@ -157,14 +109,7 @@ impl Shared {
         worker: &mut WorkerProcess,
         call: &Call,
         frame: Vec<u8>,
-        stopped: Future<JobError>,
     ) -> (Outcome, bool) {
-        let stopped = async {
-            match stopped.await {
-                Ok(reason) => reason,
-                Err(_) => pending().await,
-            }
-        };
         let limited = async {
             let answer = worker.call(&frame, call.number);
             match self.options.job_limit {
@@ -174,9 +119,9 @@ impl Shared {
                 None => answer.await,
             }
         };
-        let answer = match select((limited, stopped)).await {
+        let answer = match select((limited, call.stopped())).await {
             Either::Left(answer) => answer,
-            Either::Right(reason) => Err(reason),
+            Either::Right(()) => Err(JobError::Cancelled), // the call has the reason
         };
         match answer {
             Ok(Answer::Done(result)) => (Ok(result), true),
@@ -184,110 +129,83 @@ impl Shared {
             Ok(Answer::NotSent(text)) => (Err(JobError::NotSent(text)), true),
             Err(error) => {
                 // Nothing if it has ended by itself.
-                let _ = worker.kill().await;
+                worker.kill().await;
                 self.state.borrow_mut().counts.died += 1;
                 (Err(error), false)
             }
         }
     }
+}
 
-    /// Starts a worker for `call`. If that fails, the call is for another worker; or, if there is none, it
-    /// has the error, as all calls that wait.
-    async fn start_worker(&self, call: &Rc<Call>) -> Option<WorkerProcess> {
-        loop {
-            let error = match self.try_start().await {
-                Ok(worker) => {
-                    let mut state = self.state.borrow_mut();
-                    state.failed_starts = 0;
-                    state.counts.started += 1;
-                    return Some(worker);
-                }
-                Err(error) => error,
-            };
-            let cannot_create = matches!(error, StartError::Spawn(_));
-            let error = Arc::new(error);
-            let mut state = self.state.borrow_mut();
-            if !cannot_create {
-                state.failed_starts += 1;
-                if state.failed_starts < FAILED_STARTS {
-                    continue;
-                }
-                state.broken = Some(Arc::clone(&error));
-            }
-            let mut failed = Vec::new();
-            if state.busy > 1 {
-                // Another worker's task takes it.
-                state.queue.push_front(Rc::clone(call));
-            } else {
-                failed.push(Rc::clone(call));
-                failed.extend(mem::take(&mut state.queue));
-            }
-            drop(state);
-            for call in failed {
-                if call.is_queued() {
-                    call.end(Err(JobError::Start(Arc::clone(&error))));
-                }
-            }
-            return None;
-        }
-    }
-
-    async fn try_start(&self) -> Result<WorkerProcess, StartError> {
-        let options = &self.options;
-        let start = async {
-            let mut worker = WorkerProcess::start(self.program, options).await?;
-            if let Some((Some(job), _)) = options.initializer {
-                worker.initialize(job).await?;
-            }
-            Ok(worker)
+/// The task of a worker: runs the call, and then those that are queued.
+async fn serve(mut guard: TaskGuard, mut worker: Option<WorkerProcess>, mut call: Rc<Call>) {
+    let (shared, number) = (Rc::clone(&guard.shared), guard.number);
+    loop {
+        let started = match worker.take() {
+            Some(process) => Started::Worker(process),
+            None => shared.start_worker(number, &call).await,
         };
-        match wait_for(options.start_limit, start).await {
-            Ok(started) => started,
-            Err(Elapsed) => Err(StartError::TimedOut(options.start_limit)),
+        match started {
+            Started::Worker(mut process) => {
+                let lives = match call.begin() {
+                    Some(frame) => {
+                        let (outcome, lives) = shared.run(&mut process, &call, frame).await;
+                        call.end(outcome);
+                        lives
+                    }
+                    None => true,
+                };
+                let is_worn = shared.options.jobs_per_worker;
+                let is_worn = is_worn.is_some_and(|jobs| process.jobs() >= jobs.get());
+                if lives && !is_worn && process.is_clean() {
+                    worker = Some(process);
+                }
+            }
+            Started::Later => sleep(RETRY_DELAY).await,
+            Started::Never => break,
+        }
+        match shared.next_call(number) {
+            Some(next) => call = next,
+            None => break,
         }
     }
+    shared.park(worker);
+    guard.has_finished = true;
+}
 
-    /// Ends all calls.
-    pub(super) fn stop_all(&self) {
-        let mut state = self.state.borrow_mut();
-        let queue = mem::take(&mut state.queue);
-        let running = state.running.clone();
+/// Ends a task of a worker, wherever it was dropped.
+struct TaskGuard {
+    shared: Rc<Shared>,
+    number: u64,
+    /// Whether it has come to its end: it has no call then.
+    has_finished: bool,
+}
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        let mut state = shared.state.borrow_mut();
+        let place = state.tasks.iter().position(|it| it.number == self.number);
+        let ended = place.map(|place| state.tasks.swap_remove(place));
+        let ended = ended.filter(|_| !self.has_finished);
+        state.counts.died += u64::from(ended.as_ref().is_some_and(WorkerTask::is_running));
+        let call = ended.and_then(|task| task.call);
+        let is_shut_down = state.is_shut_down;
         drop(state);
-        for call in queue.iter().chain(&running) {
-            call.stop(JobError::ShutDown);
+        if let Some(call) = call {
+            call.end(Err(match is_shut_down || shared.is_home_gone() {
+                true => JobError::ShutDown,
+                false => JobError::Cancelled,
+            }));
         }
-    }
-
-    /// The future of the time when no worker is busy; `None` if that is now.
-    pub(super) fn end(&self) -> Option<Future<()>> {
-        let mut state = self.state.borrow_mut();
-        if state.busy == 0 {
-            return None;
+        if !self.has_finished {
+            match shared.is_home_gone() {
+                true => shared.end_queued(),
+                false => shared.assign(),
+            }
         }
-        let (promise, end) = create_future();
-        state.waiting_for_end.push(promise);
-        Some(end)
-    }
-}
-
-/// A call that a worker runs.
-struct RunningGuard<'a>(&'a Shared, &'a Rc<Call>);
-
-impl Drop for RunningGuard<'_> {
-    fn drop(&mut self) {
-        let running = &mut self.0.state.borrow_mut().running;
-        running.retain(|call| !Rc::ptr_eq(call, self.1));
-    }
-}
-
-/// A task of a worker.
-struct BusyGuard<'a>(&'a Shared);
-
-impl Drop for BusyGuard<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.state.borrow_mut();
-        state.busy -= 1;
-        if state.busy == 0 {
+        let mut state = shared.state.borrow_mut();
+        if state.tasks.is_empty() {
             let waiting = mem::take(&mut state.waiting_for_end);
             drop(state);
             for promise in waiting {

@@ -28,7 +28,7 @@ pub enum JobError {
     /// killed.
     #[error("the job ran longer than {0:?}")]
     TimedOut(Duration),
-    /// The job was cancelled.
+    /// The job was cancelled, or the task of its worker was, by code that cancels all tasks.
     #[error("the job was cancelled")]
     Cancelled,
     /// The argument could not be encoded. The job was not sent.
@@ -55,9 +55,16 @@ pub enum JobError {
     /// No worker could be started.
     #[error("no worker could be started: {0}")]
     Start(Arc<StartError>),
-    /// The pool has been shut down.
+    /// The pool has been shut down, or its loop was closed.
     #[error("the pool has been shut down")]
     ShutDown,
+    /// The pool belongs to another loop of this thread, which has not ended, and does not turn while this
+    /// one does.
+    #[error("the pool belongs to another loop, which does not turn while this one does")]
+    OtherLoop,
+    /// The pool belongs to the process that this one was forked from.
+    #[error("the pool belongs to the process that this one was forked from")]
+    Forked,
 }
 
 /// The reason why a worker could not be started, or a pool not be made.

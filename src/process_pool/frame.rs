@@ -62,6 +62,26 @@ impl Wire for Setup {
     }
 }
 
+/// Why a program that was started as a worker cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) text: String,
+    /// The error of a system that has no thread or no memory left: later it may.
+    pub(super) code: Option<i32>,
+}
+
+impl Wire for Refusal {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.text.encode(out)?;
+        self.code.encode(out)
+    }
+
+    fn decode(from: &mut &[u8]) -> Result<Self, WireError> {
+        let (text, code) = Wire::decode(from)?;
+        Ok(Self { text, code })
+    }
+}
+
 /// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -152,6 +172,11 @@ pub(super) struct FrameBuffer {
 }
 
 impl FrameBuffer {
+    /// Whether all received bytes were taken, as whole frames.
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
     /// Adds received bytes.
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.drain(..self.taken);

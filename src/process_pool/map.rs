@@ -7,11 +7,14 @@ use super::wire::Wire;
 use std::collections::VecDeque;
 use std::fmt;
 
+/// The largest number of arguments that are drawn ahead by default.
+const MAX_AHEAD: usize = 256;
+
 /// The results of [`ProcessPool::map`], in the order of the arguments: take them with
 /// [`next`](Map::next).
 ///
 /// As long as results are taken, each worker has a job and the next one is encoded: twice as many arguments
-/// as the pool has workers are drawn before their results are taken
+/// as the pool has workers, and at most 256, are drawn before their results are taken
 /// ([`buffer`](Map::buffer) changes that). So a slow consumer stops the jobs, and an endless iterator
 /// is no problem (B15).
 ///
@@ -54,7 +57,7 @@ where
             arguments,
             is_drawn: false,
             jobs: VecDeque::new(),
-            ahead: pool.workers().saturating_mul(2),
+            ahead: pool.workers().saturating_mul(2).min(MAX_AHEAD),
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod builder;
 mod call;
+mod closing;
 mod dispatch;
 mod error;
 mod frame;
@@ -22,6 +23,8 @@ mod jobs;
 mod map;
 mod options;
 mod pool;
+mod starting;
+mod state;
 mod wire;
 mod worker;
 mod worker_process;

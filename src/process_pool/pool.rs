@@ -3,23 +3,20 @@
 //! In asyncio: `ProcessPoolExecutor`. In the notes: the process pool (N3, N5, N6).
 
 use super::call::{Call, JobHandle};
-use super::dispatch::Shared;
 use super::error::{JobError, SubmitError};
 use super::frame::{Kind, WriteError, write_frame};
 use super::options::Options;
+use super::state::Shared;
 use super::wire::Wire;
 use super::worker::Program;
-use super::worker_process::WorkerProcess;
 use crate::event_loop::{LoopHandle, current};
 use crate::task::handle::spawn;
 use std::any::type_name;
-use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::mem;
 use std::rc::Rc;
 
-/// A pool of processes that run jobs, on as many cores as there are. Its methods are used on the thread of
-/// one loop.
+/// A pool of processes that run jobs, on as many cores as there are. It belongs to the loop of its first job,
+/// and its workers end with that loop; then it may serve another one.
 ///
 /// A worker is the program itself, started again ([`init`](super::init) turns it into a worker), and never a
 /// fork of it. A job is a function of the program's table ([`jobs!`](crate::jobs)). Its argument and its
@@ -89,16 +86,11 @@ pub enum Shutdown {
 impl ProcessPool {
     pub(super) fn with_options(program: &'static Program, options: Options) -> Self {
         Self {
-            shared: Rc::new(Shared {
-                program,
-                options,
-                calls: Cell::new(0),
-                state: RefCell::default(),
-            }),
+            shared: Shared::new(program, options),
         }
     }
 
-    /// Runs `job` with `argument` in a worker, as soon as one is idle. JobTable begin in the order in which
+    /// Runs `job` with `argument` in a worker, as soon as one is idle. Jobs begin in the order in which
     /// they are submitted.
     ///
     /// It is submitted by this call, not when the handle is awaited. If it cannot be, the handle has the
@@ -124,8 +116,9 @@ impl ProcessPool {
     ///
     /// # Errors
     ///
-    /// [`JobError::UnknownJob`], [`JobError::Argument`], [`JobError::TooLong`], [`JobError::ShutDown`], and
-    /// [`JobError::Start`] if the pool can start no worker any more.
+    /// [`JobError::UnknownJob`], [`JobError::Argument`], [`JobError::TooLong`], [`JobError::ShutDown`],
+    /// [`JobError::OtherLoop`], [`JobError::Forked`], and [`JobError::Start`] if the pool can start no
+    /// worker any more.
     ///
     /// # Panics
     ///
@@ -177,8 +170,8 @@ impl ProcessPool {
         let state = self.shared.state.borrow();
         ProcessPoolStats {
             queued: state.queue.iter().filter(|call| call.is_queued()).count(),
-            running: state.running.len(),
-            workers: state.busy + state.idle.len(),
+            running: state.tasks.iter().filter(|task| task.is_running()).count(),
+            workers: state.tasks.len() + state.idle.len(),
             started: state.counts.started,
             died: state.counts.died,
         }
@@ -190,7 +183,8 @@ impl ProcessPool {
         self.shared.options.workers
     }
 
-    /// Refuses further jobs, and waits until those there are have ended, and all workers too.
+    /// Refuses further jobs, and waits until those there are have ended, and all workers too. In another
+    /// loop than that of the pool it does not wait.
     ///
     /// To limit the wait, put it into [`wait_for`](crate::wait_for()), and shut down with
     /// [`Shutdown::Kill`] then.
@@ -203,18 +197,20 @@ impl ProcessPool {
     ///
     /// The pool stays shut down, and its jobs end as they would. Call it again to wait.
     pub async fn shutdown(&self, jobs: Shutdown) {
-        self.shared.state.borrow_mut().is_shut_down = true;
+        let shared = &*self.shared;
+        shared.close();
         if jobs == Shutdown::Kill {
-            self.shared.stop_all();
+            shared.end_all();
         }
-        if let Some(end) = self.shared.end() {
+        if !shared.is_own_loop() {
+            return;
+        }
+        if let Some(end) = shared.tasks_ended() {
             // An error if the loop closes, which ends the tasks.
             let _ = end.await;
         }
-        let idle = mem::take(&mut self.shared.state.borrow_mut().idle);
         // First close all, then wait, so that they end at the same time.
-        let ending: Vec<_> = idle.into_iter().map(WorkerProcess::close).collect();
-        for child in ending {
+        for child in shared.close_idle() {
             let _ = child.wait().await;
         }
     }
@@ -242,16 +238,11 @@ impl ProcessPool {
 
 impl Drop for ProcessPool {
     fn drop(&mut self) {
-        let mut state = self.shared.state.borrow_mut();
-        state.is_shut_down = true;
-        let (queue, idle) = (mem::take(&mut state.queue), mem::take(&mut state.idle));
-        drop(state);
-        drop(idle);
-        queue.iter().for_each(|call| {
-            if call.is_queued() {
-                call.end(Err(JobError::ShutDown));
-            }
-        });
+        self.shared.close();
+        if !self.shared.is_home_gone() {
+            self.shared.end_waiting();
+        }
+        drop(self.shared.close_idle());
     }
 }
 

@@ -10,11 +10,12 @@
 //!
 //! In the notes: the process pool (N3, N6).
 
-use super::frame::{Build, FrameBuffer, Kind, Setup, VERSION, WriteError, write_frame};
+use super::frame::{Build, FrameBuffer, Kind, Refusal, Setup, VERSION, WriteError, write_frame};
 use super::jobs::{CallError, JobTable};
 use super::wire::{Wire, WireError, decode_whole};
 use crate::event_loop::panics::{catch, drop_quietly};
 use crate::event_loop::stderr::message;
+use readily_sys::errno;
 use readily_sys::poll::PollSet;
 use readily_sys::worker::{StandardStream, exit_now, limit_memory, replace_standard_stream};
 use std::fs::{File, Metadata};
@@ -29,6 +30,9 @@ use std::{env, process, thread};
 
 /// The only argument of a worker.
 pub(super) const ARGUMENT: &str = "--readily-worker";
+
+/// The errors of a system that has too few threads or descriptors, or too little memory, for now.
+const SHORTAGES: [i32; 4] = [errno::EAGAIN, errno::ENOMEM, errno::EMFILE, errno::ENFILE];
 
 /// The exit status of a worker that could not start.
 const CANNOT_START: u8 = 71;
@@ -127,8 +131,11 @@ fn serve(jobs: JobTable, build: Build) -> io::Error {
         Err(error) => return error,
     };
     if let Err(error) = worker.set_up(&SHARED) {
-        let text = error.to_string();
-        let _ = worker.send(Kind::Refused, |out| text.encode(out));
+        let refusal = Refusal {
+            text: error.to_string(),
+            code: error.raw_os_error().filter(|code| SHORTAGES.contains(code)),
+        };
+        let _ = worker.send(Kind::Refused, |out| refusal.encode(out));
         return error;
     }
     // If the program has gone, the next read finds that.
@@ -137,6 +144,8 @@ fn serve(jobs: JobTable, build: Build) -> io::Error {
 }
 
 struct Worker {
+    /// The number of this process.
+    id: u32,
     jobs: JobTable,
     socket: UnixStream,
     received: FrameBuffer,
@@ -158,6 +167,7 @@ impl Worker {
         let null = File::open("/dev/null")?;
         replace_standard_stream(StandardStream::Input, null.as_fd())?;
         Ok(Self {
+            id: process::id(),
             jobs,
             socket: OwnedFd::from(file).into(),
             received: FrameBuffer::default(),
@@ -219,6 +229,9 @@ impl Worker {
                 job.run(argument, out)
             })
         });
+        if process::id() != self.id {
+            exit_now(0); // a child that the job has forked, and that has returned from it as well
+        }
         let (kind, text) = match ended {
             Ok(Ok(())) => return self.flush(),
             Ok(Err(WriteError::TooLong(len))) => {

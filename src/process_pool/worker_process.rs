@@ -3,13 +3,14 @@
 //! In the notes: the process pool (N3, N6).
 
 use super::error::{JobError, StartError};
-use super::frame::{Build, FrameBuffer, Kind, Setup, write_frame};
+use super::frame::{Build, FrameBuffer, Kind, Refusal, Setup, write_frame};
 use super::options::Options;
 use super::wire::{Wire, decode_whole};
 use super::worker::{ARGUMENT, Program};
 use crate::combine::select::{Either, select};
 use crate::io::{Direction, Source};
 use crate::process::{ChildHandle, Command};
+use crate::signal::Signal;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -24,6 +25,8 @@ pub(super) struct WorkerProcess {
     limit: usize,
     /// The number of jobs that were sent to it.
     jobs: u64,
+    /// Whether it is in the middle of something: if it is dropped then, it is killed.
+    is_busy: bool,
 }
 
 /// How a worker has answered a call.
@@ -46,26 +49,33 @@ enum Broken {
 }
 
 impl WorkerProcess {
-    /// Starts the program again as a worker, and waits until it is ready.
-    pub(super) async fn start(program: &Program, options: &Options) -> Result<Self, StartError> {
+    /// Starts the program again as a worker, and waits until it is ready. `keep` gets the process.
+    pub(super) async fn start(
+        program: &Program,
+        options: &Options,
+        keep: impl FnOnce(ChildHandle),
+    ) -> Result<Self, StartError> {
         let system = |error: io::Error| StartError::Spawn(error.into());
         let (ours, theirs) = UnixStream::pair().map_err(system)?;
         let mut command = Command::new(&program.path);
         command.arg(ARGUMENT).stdin(OwnedFd::from(theirs));
         options.set_streams(&mut command);
+        let socket = Source::new(ours).map_err(system)?;
         let child = command.spawn().map_err(StartError::Spawn)?.handle();
         drop(command); // it has the worker's end of the socket
+        keep(child.clone());
         let mut worker = Self {
             child,
-            socket: Source::new(ours).map_err(system)?,
+            socket,
             received: FrameBuffer::default(),
             limit: options.frame_limit,
             jobs: 0,
+            is_busy: true,
         };
         match worker.shake_hands(&program.build, options).await {
             Ok(()) => Ok(worker),
             Err(error) => {
-                let _ = worker.kill().await;
+                worker.kill().await;
                 Err(error)
             }
         }
@@ -83,10 +93,13 @@ impl WorkerProcess {
         match self.exchange(&frame).await {
             Ok((Kind::Ready, body)) if decode_whole::<Build>(&body).as_ref() == Ok(build) => Ok(()),
             Ok((Kind::Ready, _)) => Err(StartError::OtherBuild),
-            Ok((Kind::Refused, body)) => {
-                let text = decode_whole(&body).unwrap_or_default();
-                Err(StartError::Refused(text))
-            }
+            Ok((Kind::Refused, body)) => Err(match decode_whole(&body) {
+                Ok(Refusal {
+                    code: Some(code), ..
+                }) => StartError::Spawn(io::Error::from_raw_os_error(code).into()),
+                Ok(Refusal { text, .. }) => StartError::Refused(text),
+                Err(error) => StartError::Refused(error.to_string()),
+            }),
             Ok(_) => Err(StartError::Refused("it is no worker".into())),
             Err(Broken::Ended(status)) => Err(StartError::Ended(status)),
             Err(Broken::Socket(text)) => Err(StartError::Refused(text)),
@@ -117,7 +130,7 @@ impl WorkerProcess {
             },
             Err(broken) => broken,
         };
-        let _ = self.kill().await;
+        self.kill().await;
         Err(match broken {
             Broken::Ended(status) => JobError::WorkerDied(status),
             Broken::Socket(text) => JobError::BadAnswer(text),
@@ -142,24 +155,32 @@ impl WorkerProcess {
             Ok(Answer::NotSent(text)) => JobError::NotSent(text),
             Err(error) => error,
         };
-        let _ = self.kill().await;
+        self.kill().await;
         Err(StartError::Initializer(failed))
     }
 
-    /// Kills the process, and waits for its end.
-    pub(super) async fn kill(&mut self) -> Option<ExitStatus> {
-        // Refused if it has ended already.
-        let _ = self.child.kill();
-        self.child.wait().await.ok()
+    /// Whether all that it has sent was asked for.
+    pub(super) fn is_clean(&self) -> bool {
+        self.received.is_empty()
     }
 
-    /// Closes the socket, so that the worker ends, and returns the process.
-    pub(super) fn close(self) -> ChildHandle {
-        self.child
+    /// Kills the process, and those that its job has started, and waits for its end.
+    pub(super) async fn kill(&mut self) {
+        // Refused if it has ended already.
+        let _ = self.child.signal_group(Signal::KILL);
+        let _ = self.child.wait().await;
+        self.is_busy = false;
     }
 
     /// Sends a frame and receives one.
     async fn exchange(&mut self, frame: &[u8]) -> Result<Frame, Broken> {
+        self.is_busy = true;
+        let exchanged = self.transfer(frame).await;
+        self.is_busy = false;
+        exchanged
+    }
+
+    async fn transfer(&mut self, frame: &[u8]) -> Result<Frame, Broken> {
         let Self {
             child,
             socket,
@@ -176,7 +197,11 @@ impl WorkerProcess {
         match first {
             Either::Left(Ok(Some(frame))) => Ok(frame),
             // B18: the end of the socket is not the end of the process.
-            Either::Left(Ok(None)) => Err(Broken::Ended(self.kill().await)),
+            Either::Left(Ok(None)) => {
+                // Refused if it has ended already.
+                let _ = child.kill();
+                Err(Broken::Ended(child.wait().await.ok()))
+            }
             Either::Left(Err(text)) => Err(Broken::Socket(text)),
             // B5: what it has sent before its end counts.
             Either::Right(status) => match receive_now(socket, received, *limit) {
@@ -184,6 +209,17 @@ impl WorkerProcess {
                 Ok(None) => Err(Broken::Ended(status.ok())),
                 Err(text) => Err(Broken::Socket(text)),
             },
+        }
+    }
+}
+
+/// A worker that is dropped in the middle of a job would run on to its end, and one that has not become a
+/// worker yet might never end.
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        if self.is_busy {
+            // Refused if it has ended already.
+            let _ = self.child.signal_group(Signal::KILL);
         }
     }
 }
@@ -280,13 +316,15 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(OwnedFd::from(theirs));
-        let child = command.stdout(Stdio::null()).spawn().unwrap().handle();
+        command.stdout(Stdio::null()).own_group();
+        let child = command.spawn().unwrap().handle();
         WorkerProcess {
             child,
             socket: Source::new(ours).unwrap(),
             received: FrameBuffer::default(),
             limit: LIMIT,
             jobs: 0,
+            is_busy: false,
         }
     }
 
@@ -308,7 +346,7 @@ mod tests {
             let mut worker = shell(script);
             let called = worker.call(b"call", 5).await;
             if called.is_ok() {
-                let _ = worker.kill().await;
+                worker.kill().await;
             }
             called
         });

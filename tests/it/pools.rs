@@ -341,6 +341,20 @@ fn a_job_that_would_wait_for_its_own_pool_is_refused_with_both_sites() {
     assert_eq!(waits.unwrap(), 7);
 }
 
+/// R240: an await in a loop that the job runs keeps the thread as well.
+#[test]
+fn a_job_that_would_await_a_job_of_its_own_pool_is_refused_with_both_sites() {
+    let _guard = guard!();
+    let pool = pool(1);
+    let inner = pool.clone();
+    let mut outer = pool.run_blocking(move || on_loop(async { inner.run_blocking(|| 7).await }));
+    let error = outer.wait().unwrap().unwrap_err().to_string();
+    assert_eq!(error.matches("tests/it/pools.rs").count(), 2, "{error}");
+    // The loop's own pool is another one.
+    let waits = pool.run_blocking(|| on_loop(async { run_blocking(|| 7).await.unwrap() }));
+    assert_eq!({ waits }.wait().unwrap(), 7);
+}
+
 /// N5: the thread of a loop must not block.
 #[test]
 fn a_thread_that_turns_a_loop_does_not_wait_for_a_job() {
