@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::rc::Rc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -269,6 +270,7 @@ pub(crate) fn command(test: &str, descriptors: Option<u32>) -> Command {
     command_as(ALONE, test, descriptors)
 }
 
+#[allow(unsafe_code)]
 fn command_as(what: &str, test: &str, descriptors: Option<u32>) -> Command {
     let limit = descriptors.map_or(String::new(), |n| format!("ulimit -n {n}; "));
     let mut command = Command::new("sh");
@@ -278,6 +280,16 @@ fn command_as(what: &str, test: &str, descriptors: Option<u32>) -> Command {
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(what, test)
         .stdin(Stdio::null());
+    // `nohup` and a shell's `&` leave some of them ignored, and then a test waits for ever.
+    let resets = || {
+        for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+            // SAFETY: sets an action; no handler is involved.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: it makes system calls only, which a child may after `fork`.
+    unsafe { command.pre_exec(resets) };
     command
 }
 
