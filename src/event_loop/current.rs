@@ -15,11 +15,11 @@
 use super::error::Error;
 use super::loop_handle::{Inbox, LoopHandle};
 use super::loop_stack::LoopStack;
+use super::loops;
 use super::origin::Origin;
 use super::report::Unhandled;
 use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 /// The address and the id of a loop.
 #[derive(Clone, Copy)]
@@ -47,8 +47,8 @@ impl Current {
 pub(super) struct Here {
     /// The current loop, to compare with.
     current: Cell<Current>,
-    /// The current loop while it is not in the stack (see [`UnlistedGuard`]).
-    unlisted: Cell<Option<Weak<LoopHandle>>>,
+    /// Whether the current loop is not in the stack (see [`UnlistedGuard`]).
+    is_unlisted: Cell<bool>,
     /// The number of the next loop that is entered.
     next: Cell<u64>,
     /// How many loops are turning, each inside a callback of the one before.
@@ -60,16 +60,15 @@ pub(super) struct Here {
 
 thread_local! {
     static STACK: RefCell<LoopStack<LoopHandle>> = const { RefCell::new(LoopStack::new()) };
-    /// Each guard takes back what it has put here, so nothing is left to be dropped.
-    pub(super) static HERE: ManuallyDrop<Here> = const {
-        ManuallyDrop::new(Here {
+    pub(super) static HERE: Here = const {
+        Here {
             current: Cell::new(Current::NONE),
-            unlisted: Cell::new(None),
+            is_unlisted: Cell::new(false),
             next: Cell::new(0),
             turning: Cell::new(0),
             drop_depth: Cell::new(0),
             has_deferred_drops: Cell::new(false),
-        })
+        }
     };
 }
 
@@ -196,7 +195,7 @@ impl Drop for UnlistedGuard {
     fn drop(&mut self) {
         let is_unlisted = HERE.try_with(|here| {
             here.current.set(self.before);
-            here.unlisted.take().is_some()
+            here.is_unlisted.replace(false)
         });
         if is_unlisted != Ok(true) {
             leave(self.number);
@@ -207,24 +206,16 @@ impl Drop for UnlistedGuard {
 /// Enters the current loop in the stack if it is not there.
 #[inline]
 fn list_unlisted() {
-    if let Ok(Some(unlisted)) = HERE.try_with(|here| here.unlisted.take()) {
-        list(&unlisted);
+    if HERE.try_with(|here| here.is_unlisted.replace(false)) == Ok(true) {
+        list_current();
     }
 }
 
 #[cold]
-fn list(unlisted: &Weak<LoopHandle>) {
-    if let Some(handle) = unlisted.upgrade() {
+fn list_current() {
+    if let Some(handle) = loops::find(current_ptr().loop_id) {
         std::mem::forget(CurrentGuard::enter(&handle));
     }
-}
-
-/// Enters `outer`, which was not in the stack when another loop came into its place.
-#[cold]
-fn list_outer(here: &Here, outer: &Weak<LoopHandle>) {
-    let inner = here.unlisted.take();
-    list(outer);
-    here.unlisted.set(inner);
 }
 
 /// Leaves the loop that was entered under `number`.
@@ -288,10 +279,9 @@ impl LoopHandle {
         if is(self) || self.weak_self.strong_count() == 0 {
             return None;
         }
+        list_unlisted();
         let entered = HERE.try_with(|here| {
-            if let Some(outer) = here.unlisted.replace(Some(self.weak_self.clone())) {
-                list_outer(here, &outer);
-            }
+            here.is_unlisted.set(true);
             UnlistedGuard {
                 before: here.current.replace(Current::of(self)),
                 number: here.next.get(),
@@ -321,6 +311,7 @@ impl LoopHandle {
 #[cfg(test)]
 mod tests {
     use super::super::loop_time::TimeSource;
+    use super::super::loops::ListGuard;
     use super::*;
     use crate::base::clock::Manual;
     use crate::poll::default_poller::LoopPoller;
@@ -380,6 +371,7 @@ mod tests {
     #[test]
     fn user_code_outside_a_turn_finds_its_loop_whatever_it_enters_and_leaves() {
         let (one, other, third) = (local(), local(), local());
+        let _listed = [&one, &other, &third].map(ListGuard::new);
         let [first, second, last] = [&one, &other, &third].map(Rc::as_ptr);
         for looks in [false, true] {
             let look = |handle| {

@@ -1,7 +1,8 @@
 //! The loops of a thread by their ids: one of the crate's nine thread-locals.
 //!
 //! A handle of a queued closure is made with each closure, and is rarely used. So it has the id of its
-//! loop and not a counted reference, and finds the loop here.
+//! loop and not a counted reference, and finds the loop here. User code outside a turn, too, rarely looks
+//! for its loop.
 //!
 //! asyncio's `Handle` keeps its loop alive, for which a garbage collector answers.
 
