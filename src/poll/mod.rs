@@ -100,7 +100,7 @@ impl WaitResult {
 }
 
 /// One wait of a poller of this crate appends at most this many events. It may append fewer than are
-/// ready: on epoll and kqueue a wait has room for 64 at first, and for more after one that was full.
+/// ready: on epoll and kqueue a wait has room for 64.
 pub const MAX_EVENTS: usize = 2048;
 
 /// The token that pollers keep for their own notifier; no registration may use it.

@@ -134,7 +134,7 @@ impl Notifications {
                 true
             }
             // All events had room. The write was not made before the wait, so the next one reports it.
-            None if new < Epoll::MIN_ROOM => false,
+            None if new < Epoll::ROOM => false,
             // False if a thread is about to write.
             None => self.drain(),
         };
@@ -211,12 +211,12 @@ mod tests {
         assert_eq!(events, []);
     }
 
-    /// So many descriptors that a wait for them is full at first.
+    /// So many descriptors that a wait for them is full.
     fn ready(poller: &mut EpollPoller) -> Vec<UnixStream> {
         let (here, there) = UnixStream::pair().unwrap();
         drop(there);
         let clone = |_| here.try_clone().unwrap();
-        let all: Vec<_> = (0..Epoll::MIN_ROOM).map(clone).collect();
+        let all: Vec<_> = (0..Epoll::ROOM).map(clone).collect();
         for one in &all {
             let (fd, trigger) = (one.as_raw_fd(), Trigger::Level);
             poller.register(fd, 7, Interest::READ, trigger).unwrap();
@@ -231,7 +231,7 @@ mod tests {
         let shared = Arc::clone(&poller.notifications.shared);
         shared.is_set.store(true, Ordering::Relaxed);
         assert!(!waited(&mut poller, &mut events));
-        assert_eq!(events.len(), Epoll::MIN_ROOM);
+        assert_eq!(events.len(), Epoll::ROOM);
         shared.notifier.notify();
         assert!(waited(&mut poller, &mut events));
         assert!(!waited(&mut poller, &mut events));

@@ -20,7 +20,7 @@ use crate::cvt;
 use crate::fork::ForkGuard;
 use crate::kq_abi::{self, EV_ERROR, EV_RECEIPT, Filter, Kevent, Personality};
 use crate::poll::FileKind;
-use crate::unix::event_buffer::BufferSize;
+use crate::unix::poll::WAIT_EVENTS;
 
 /// How many changes fit into one call of [`Kqueue::change`].
 pub const MAX_CHANGES: usize = 4;
@@ -119,11 +119,10 @@ impl Kqueue {
     ) -> io::Result<()> {
         self.check_owner()?;
         buffer.list.clear();
-        buffer.list.shrink_to(buffer.room.size());
-        buffer.list.reserve_exact(buffer.room.size());
+        buffer.list.reserve_exact(WAIT_EVENTS);
         let limit = timeout.map(spec);
         let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
-        let (list, room) = (buffer.list.as_mut_ptr(), buffer.room.size());
+        let (list, room) = (buffer.list.as_mut_ptr(), WAIT_EVENTS);
         // SAFETY:
         // - no change goes in: null with a length of zero;
         // - `list` has space for `room` entries, and the `&mut` keeps all other readers and writers out;
@@ -134,9 +133,6 @@ impl Kqueue {
                 as usize;
         // SAFETY: the kernel wrote the first `n` entries, and never more than `room`.
         unsafe { buffer.list.set_len(n) };
-        if !buffer.room.is_fitting(n) {
-            buffer.room.filled(n);
-        }
         out.extend(buffer.list.iter().map(plain));
         Ok(())
     }
@@ -177,24 +173,20 @@ impl Drop for Kqueue {
 /// Where a wait puts its events, kept between waits.
 pub struct Buffer {
     list: Vec<ffi::kevent>,
-    room: BufferSize,
 }
 
 impl Buffer {
-    /// An empty one, which grows with what it is given.
+    /// An empty one.
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        Self {
-            list: Vec::new(),
-            room: BufferSize::new(),
-        }
+        Self { list: Vec::new() }
     }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.room.fmt(f)
+        f.debug_struct("Buffer").finish_non_exhaustive()
     }
 }
 

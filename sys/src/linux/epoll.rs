@@ -17,8 +17,7 @@ use std::time::Duration;
 use super::event::Event;
 use crate::cvt;
 use crate::unix::clock::monotonic_ns;
-use crate::unix::event_buffer::{self, BufferSize};
-use crate::unix::poll::{FINE_BELOW, millis, wants_nanoseconds};
+use crate::unix::poll::{FINE_BELOW, WAIT_EVENTS, millis, wants_nanoseconds};
 
 /// Something to read, or the end.
 pub const IN: u32 = libc::EPOLLIN as u32;
@@ -40,15 +39,14 @@ pub const ONESHOT: u32 = libc::EPOLLONESHOT as u32;
 /// An epoll instance.
 pub struct Epoll {
     fd: OwnedFd,
-    room: BufferSize,
     /// Whether `epoll_pwait2(2)` is still worth a try: older kernels do not have it, and
     /// containers forbid it.
     fine: bool,
 }
 
 impl Epoll {
-    /// The least [`room`](Self::room): a wait that reports fewer events has reported all that there were.
-    pub const MIN_ROOM: usize = event_buffer::FIRST;
+    /// A wait reports so many events at most. One that reports fewer has reported all that there were.
+    pub const ROOM: usize = WAIT_EVENTS;
 
     /// Makes an instance that does not survive `exec`.
     ///
@@ -60,11 +58,7 @@ impl Epoll {
         let fd = cvt(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self {
-            fd,
-            room: BufferSize::new(),
-            fine: true,
-        })
+        Ok(Self { fd, fine: true })
     }
 
     /// Starts to watch `fd`; `token` comes back with its events.
@@ -108,9 +102,8 @@ impl Epoll {
     /// `None` waits without a limit, zero only looks. A limit is kept to the nanosecond if the
     /// kernel can, and is rounded up to milliseconds otherwise.
     ///
-    /// A wait reports at most [`room`](Self::room) events, and reserves room for so many first. A
-    /// wait that is full makes the next one have more. Memory is returned when that has not been
-    /// needed for some time.
+    /// A wait reports at most [`ROOM`](Self::ROOM) events, and reserves room for so many first. The next
+    /// wait begins with the rest.
     ///
     /// # Errors
     ///
@@ -136,34 +129,16 @@ impl Epoll {
         events: &mut Vec<Event>,
         wait: impl FnOnce(&mut Self, &mut Room) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let (before, size) = (events.len(), self.room.size());
-        let room = match events.spare_capacity_mut().get_mut(..size) {
+        let before = events.len();
+        let room = match events.spare_capacity_mut().get_mut(..Self::ROOM) {
             Some(room) => room,
-            None => reserve(events, size),
+            None => reserve(events),
         };
         let n = wait(self, room)?;
         // SAFETY: the kernel wrote the first `n` entries behind the `before` that there were, and
         // `n` is at most the length of `room`.
         unsafe { events.set_len(before + n) };
-        if !self.room.is_fitting(n) {
-            self.adapt(events, n);
-        }
         Ok(n)
-    }
-
-    /// Returns memory if the buffer has not been used much for some time.
-    #[cold]
-    fn adapt(&mut self, events: &mut Vec<Event>, n: usize) {
-        if self.room.filled(n) {
-            events.shrink_to(self.room.size());
-        }
-    }
-
-    /// How many events the next wait can report.
-    #[must_use]
-    #[inline]
-    pub fn room(&self) -> usize {
-        self.room.size()
     }
 
     /// Waits in one of three ways. Above [`FINE_BELOW`] a wait goes in two steps; below, `epoll_pwait2(2)`
@@ -236,11 +211,11 @@ impl Epoll {
 /// The spare capacity of a buffer, into which the kernel writes.
 type Room = [MaybeUninit<Event>];
 
-/// Makes room for `size` events behind those of `events`.
+/// Makes room behind the events that there are.
 #[cold]
-fn reserve(events: &mut Vec<Event>, size: usize) -> &mut Room {
-    events.reserve_exact(size);
-    &mut events.spare_capacity_mut()[..size]
+fn reserve(events: &mut Vec<Event>) -> &mut Room {
+    events.reserve_exact(Epoll::ROOM);
+    &mut events.spare_capacity_mut()[..Epoll::ROOM]
 }
 
 impl AsFd for Epoll {
@@ -253,8 +228,7 @@ impl fmt::Debug for Epoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Epoll")
             .field("fd", &self.fd)
-            .field("room", &self.room)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -272,6 +246,7 @@ fn is_refusal(errno: Option<c_int>) -> bool {
 mod tests {
     use super::*;
     use crate::readiness::Readiness;
+    use std::collections::BTreeSet;
 
     #[test]
     fn whatever_a_sandbox_says_to_nanoseconds_is_no_error_of_the_wait() {
@@ -326,29 +301,23 @@ mod tests {
         assert!(events[1].ready().is_closed());
     }
 
+    /// R208.
     #[test]
-    fn the_buffer_grows_with_a_burst_and_is_made_smaller_later() {
+    fn a_full_wait_is_continued_by_the_next_in_the_same_buffer() {
         let mut epoll = Epoll::new().unwrap();
         let (reader, writer) = crate::new_fd::pipe().unwrap();
         drop(writer);
         let all: Vec<_> = (0..100).map(|_| reader.try_clone().unwrap()).collect();
-        for one in &all {
-            epoll.add(one.as_raw_fd(), IN, 7).unwrap();
+        for (token, one) in (0..).zip(&all) {
+            epoll.add(one.as_raw_fd(), IN, token).unwrap();
         }
-        let mut events = Vec::new();
-        for (count, room) in [(64, 128), (100, 128)] {
+        let (mut events, mut reported) = (Vec::new(), BTreeSet::new());
+        for _ in 0..2 {
             events.clear();
-            assert_eq!(epoll.wait(&mut events, None).unwrap(), count);
-            assert_eq!(epoll.room(), room);
+            assert_eq!(epoll.wait(&mut events, None).unwrap(), Epoll::ROOM);
+            assert_eq!(events.capacity(), Epoll::ROOM);
+            reported.extend(events.iter().map(|event| event.token()));
         }
-        assert!(events.capacity() >= 128);
-        for one in &all[1..] {
-            epoll.delete(one.as_raw_fd()).unwrap();
-        }
-        for _ in 0..300 {
-            events.clear();
-            assert_eq!(epoll.wait(&mut events, None).unwrap(), 1);
-        }
-        assert_eq!((epoll.room(), events.capacity()), (64, 64));
+        assert_eq!(reported.len(), all.len());
     }
 }

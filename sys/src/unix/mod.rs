@@ -6,7 +6,6 @@ pub mod clock;
 pub(crate) mod close;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub mod event;
-pub(crate) mod event_buffer;
 pub(crate) mod file_id;
 #[cfg(test)]
 pub(crate) mod for_tests;

@@ -192,6 +192,10 @@ pub fn pollable_id(fd: RawFd) -> io::Result<FileId> {
     kind_of(mode).map(|_| id)
 }
 
+/// How many events one wait of epoll or kqueue reports at most; the next wait begins with the rest. What an
+/// event of so many touches is still in the first-level cache when its task runs; of a thousand it has left it.
+pub(crate) const WAIT_EVENTS: usize = 64;
+
 /// Above this a thousandth of a limit is more than what rounding up adds to it.
 pub const FINE_BELOW: Duration = Duration::from_millis(100);
 

@@ -95,13 +95,11 @@ impl EpollPair {
             (&mut self.read, Filter::Read),
             (&mut self.write, Filter::Write),
         ] {
-            // Stop at the first wait that is not full. A further wait would find nothing and count as
-            // an idle one, and the buffer of a busy loop would shrink and grow for ever.
+            // Stop at the first wait that is not full: a further one would find nothing.
             let mut is_full = true;
             while is_full {
-                let room = epoll.room();
                 self.events.clear();
-                is_full = epoll.wait(&mut self.events, Some(Duration::ZERO))? == room;
+                is_full = epoll.wait(&mut self.events, Some(Duration::ZERO))? == Epoll::ROOM;
                 changed.extend(self.events.iter().map(|event| {
                     let fd = RawFd::try_from(event.token() & u64::from(u32::MAX)).unwrap_or(-1);
                     ((fd, filter), (event.token() >> 32) as u32)

@@ -181,7 +181,7 @@ impl Fixture {
         let (others, has_event) = match wait {
             Wait::Sleep => (0, self.kernel().wait()),
             Wait::Check(others) => (others, self.kernel().check()),
-            Wait::Full => (Epoll::MIN_ROOM, false),
+            Wait::Full => (Epoll::ROOM, false),
         };
         let mut events = vec![Event::new(7, Readiness::READ); others];
         if has_event {
