@@ -50,13 +50,30 @@ impl LoopHandle {
     }
 
     pub(super) fn remove_source_at(&self, slot: SlabKey) {
-        let Some(source) = self.registry.remove_source(slot) else {
-            return;
-        };
+        if let Some(source) = self.take_source(slot) {
+            // G5: the waiters that are woken may end other sources, and so on.
+            self.run_bounded(move |handle| handle.end_source(source));
+        }
+    }
+
+    /// Ends the registration of a source, and drops the loop's reference before this returns, however
+    /// deep destructors are nested.
+    pub(crate) fn remove_source_now(&self, registration: &SourceRegistration) {
+        if let Some(source) = self.take_source(registration.slot.get()) {
+            self.end_source(source);
+        }
+    }
+
+    /// Whether a source is registered.
+    pub(crate) fn has_source(&self, registration: &SourceRegistration) -> bool {
+        self.registry.source(registration.slot.get()).is_some()
+    }
+
+    fn take_source(&self, slot: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
+        let source = self.registry.remove_source(slot)?;
         self.unwatch(source.registration().fd.get());
         self.notify_fd_waiters();
-        // G5: the waiters that are woken may end other sources, and so on.
-        self.run_bounded(move |handle| handle.end_source(source));
+        Some(source)
     }
 
     fn end_source(&self, source: Rc<dyn RegisteredSource>) {

@@ -9,16 +9,22 @@
 //! [N4]: crate::book#n4
 //! [N10]: crate::book#n10
 
+mod half_methods;
+mod into_inner;
 mod pipe;
 mod pipe_end;
+mod pipe_poll;
 mod socket;
 mod source;
 mod tcp;
 mod tcp_listener;
+mod tcp_poll;
 mod tcp_split;
 mod tcp_transfer;
+mod tcp_try;
 mod watched;
 
+pub use into_inner::IntoInnerError;
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use pipe_end::ReadSome;
 pub use source::Source;

@@ -54,13 +54,13 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// The reading end of a pipe or a FIFO. Dropping it closes it: then a write at the other end fails.
 #[derive(Debug)]
 pub struct PipeReader {
-    end: Watched<PipeEnd>,
+    pub(super) end: Watched<PipeEnd>,
 }
 
 /// The writing end of a pipe or a FIFO. Dropping it closes it: with the last writer the stream ends.
 #[derive(Debug)]
 pub struct PipeWriter {
-    end: Watched<PipeEnd>,
+    pub(super) end: Watched<PipeEnd>,
 }
 
 impl PipeReader {

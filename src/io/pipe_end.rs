@@ -47,6 +47,14 @@ impl PipeEnd {
         Watched::new(end, fd_state, site)
     }
 
+    /// The system's descriptor; `None` if it is another kernel's.
+    pub(super) fn into_system(self) -> Option<OwnedFd> {
+        match self.fd {
+            FdOwned::System(fd) => Some(fd),
+            FdOwned::Virtual(_) => None,
+        }
+    }
+
     /// The descriptor as the loop that runs here has it.
     pub(super) fn import(fd: OwnedFd) -> FdOwned {
         let kernel = current::with(|handle| handle.kernel().cloned()).flatten();

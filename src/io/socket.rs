@@ -8,8 +8,10 @@ use super::watched::Io;
 use crate::event_loop::{BACKLOG, Error, FdState, WeakHandle, listen_tcp};
 use crate::poll::{FdRef, VirtualFd, VirtualKernel};
 use readily_sys::socket::{self, Kind};
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{self, Shutdown, SocketAddr};
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -46,6 +48,16 @@ impl<S> Socket<S> {
     }
 }
 
+impl<S> Socket<S> {
+    /// The system's socket; `None` if it is another kernel's.
+    pub(super) fn into_system(self) -> Option<S> {
+        match self {
+            Self::System(socket) => Some(socket),
+            Self::Virtual(_) => None,
+        }
+    }
+}
+
 impl Socket<net::TcpStream> {
     /// For a socket that the loop has not made.
     pub(super) fn check_stream(&self) -> io::Result<()> {
@@ -62,6 +74,51 @@ impl Socket<net::TcpStream> {
         match self {
             Self::System(stream) => socket::recv(stream.as_fd(), buffer),
             Self::Virtual(fd) => fd.read(buffer),
+        }
+    }
+
+    pub(super) fn read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        match self {
+            Self::System(stream) => socket::recv_uninit(stream.as_fd(), buffer),
+            Self::Virtual(fd) => {
+                let mut bytes = vec![0; buffer.len()];
+                let n = fd.read(&mut bytes)?;
+                for (to, from) in buffer.iter_mut().zip(&bytes[..n]) {
+                    to.write(*from);
+                }
+                Ok(n)
+            }
+        }
+    }
+
+    pub(super) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match self {
+            Self::System(stream) => socket::recv_vectored(stream.as_fd(), buffers),
+            Self::Virtual(fd) => fd.read_vectored(buffers),
+        }
+    }
+
+    /// The least that a transfer of these buffers moves if the kernel has as much: the system looks at
+    /// the first [`IOV_MAX`](socket::IOV_MAX) of them, and another kernel perhaps only at one.
+    pub(super) fn room(&self, buffers: &[impl Deref<Target = [u8]>]) -> usize {
+        let mut lens = buffers.iter().map(|buffer| buffer.len());
+        match self {
+            Self::System(_) => lens.take(socket::IOV_MAX).sum(),
+            Self::Virtual(_) => lens.find(|len| *len > 0).unwrap_or(0),
+        }
+    }
+
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::System(stream) => socket::recv_peek(stream.as_fd(), buffer),
+            Self::Virtual(fd) => fd.read_peek(buffer),
+        }
+    }
+
+    pub(super) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::System(stream) => socket::send_vectored(stream.as_fd(), buffers),
+            Self::Virtual(fd) => fd.write_vectored(buffers),
         }
     }
 

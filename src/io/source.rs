@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::panic::Location;
 
 /// A descriptor of the system.
-struct System<T>(T);
+pub(super) struct System<T>(pub(super) T);
 
 impl<T: AsFd + 'static> Io for System<T> {
     fn fd_ref(&self) -> FdRef<'_> {
@@ -62,7 +62,7 @@ impl<T: AsFd + 'static> Io for System<T> {
 /// ```
 #[doc(alias = "AsyncFd")]
 pub struct Source<T: AsFd + 'static> {
-    watched: Watched<System<T>>,
+    pub(super) watched: Watched<System<T>>,
 }
 
 impl<T: AsFd + 'static> Source<T> {

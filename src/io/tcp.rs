@@ -44,7 +44,7 @@ use std::rc::Rc;
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    source: Watched<Socket<net::TcpStream>>,
+    pub(super) source: Watched<Socket<net::TcpStream>>,
 }
 
 impl TcpStream {

@@ -27,14 +27,14 @@ use std::task::{Context, Poll};
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
-    source: Watched<Socket<net::TcpListener>>,
-    backoff: RefCell<Backoff>,
+    pub(super) source: Watched<Socket<net::TcpListener>>,
+    pub(super) backoff: RefCell<Backoff>,
     /// Limits the reports of its pauses.
-    pause_reports: RefCell<ReportLimit>,
+    pub(super) pause_reports: RefCell<ReportLimit>,
     /// Limits the reports of connections that it has lost.
-    loss_reports: RefCell<ReportLimit>,
+    pub(super) loss_reports: RefCell<ReportLimit>,
     /// The line that made it, which reports name for its connections too.
-    site: &'static Location<'static>,
+    pub(super) site: &'static Location<'static>,
 }
 
 impl TcpListener {

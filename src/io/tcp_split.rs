@@ -7,27 +7,26 @@
 //! asyncio hands out a reader and a writer in the first place (`open_connection`).
 
 use super::tcp::TcpStream;
-use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::rc::Rc;
 
 /// The reading side of a borrowed [`TcpStream`].
 #[derive(Debug)]
-pub struct ReadHalf<'a>(&'a TcpStream);
+pub struct ReadHalf<'a>(pub(super) &'a TcpStream);
 
 /// The writing side of a borrowed [`TcpStream`].
 #[derive(Debug)]
-pub struct WriteHalf<'a>(&'a TcpStream);
+pub struct WriteHalf<'a>(pub(super) &'a TcpStream);
 
 /// The reading side of a [`TcpStream`], for a task of its own.
 #[derive(Debug)]
-pub struct OwnedReadHalf(Rc<TcpStream>);
+pub struct OwnedReadHalf(pub(super) Rc<TcpStream>);
 
 /// The writing side of a [`TcpStream`], for a task of its own. Dropping it shuts the side
 /// down.
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
-    stream: Rc<TcpStream>,
+    pub(super) stream: Rc<TcpStream>,
     shuts_down: bool,
 }
 
@@ -76,120 +75,3 @@ impl Drop for OwnedWriteHalf {
         }
     }
 }
-
-/// What is asked of the connection and not of one of its sides: each half may.
-macro_rules! both_halves {
-    ($half:ty, $stream:tt) => {
-        impl $half {
-            /// See [`TcpStream::local_addr`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.$stream.local_addr()
-            }
-
-            /// See [`TcpStream::peer_addr`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.$stream.peer_addr()
-            }
-
-            /// See [`TcpStream::set_nodelay`]. It is an option of the connection: the other half
-            /// has it too.
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-                self.$stream.set_nodelay(nodelay)
-            }
-        }
-    };
-}
-
-macro_rules! read_half {
-    ($half:ty) => {
-        both_halves!($half, 0);
-
-        impl $half {
-            /// See [`TcpStream::read`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            ///
-            /// # Cancellation
-            ///
-            /// As there: nothing is lost.
-            pub fn read(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                self.0.read(buffer)
-            }
-
-            /// See [`TcpStream::read_exact`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            ///
-            /// # Cancellation
-            ///
-            /// As there: bytes may be lost.
-            pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-                self.0.read_exact(buffer).await
-            }
-        }
-    };
-}
-
-macro_rules! write_half {
-    ($half:ty, $stream:tt) => {
-        both_halves!($half, $stream);
-
-        impl $half {
-            /// See [`TcpStream::write`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            ///
-            /// # Cancellation
-            ///
-            /// As there: nothing is lost.
-            pub fn write(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-                self.$stream.write(bytes)
-            }
-
-            /// See [`TcpStream::write_all`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            ///
-            /// # Cancellation
-            ///
-            /// As there: some bytes may have been written.
-            pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-                self.$stream.write_all(bytes)
-            }
-
-            /// Ends this side: the peer reads the end.
-            ///
-            /// # Errors
-            ///
-            /// As `shutdown(2)`.
-            pub fn shutdown(&mut self) -> io::Result<()> {
-                self.$stream.shutdown(Shutdown::Write)
-            }
-        }
-    };
-}
-
-read_half!(ReadHalf<'_>);
-read_half!(OwnedReadHalf);
-write_half!(WriteHalf<'_>, 0);
-write_half!(OwnedWriteHalf, stream);

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 type Wait<'a> = ReadyWait<'a, Socket<TcpStream>>;
 
 #[inline(always)]
-fn poll_read(
+pub(super) fn poll_read(
     wait: &mut Wait<'_>,
     cx: &mut Context<'_>,
     buffer: &mut [u8],
@@ -34,7 +34,11 @@ fn read(wait: &mut Wait<'_>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io
 }
 
 #[inline(always)]
-fn poll_write(wait: &mut Wait<'_>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+pub(super) fn poll_write(
+    wait: &mut Wait<'_>,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
     match wait.waits_again(cx, Direction::Write, bytes.len()) {
         true => Poll::Pending,
         false => write(wait, cx, bytes),
@@ -46,6 +50,23 @@ fn write(wait: &mut Wait<'_>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Re
     match wait.try_transfer(Direction::Write, bytes.len(), |io| io.write(bytes)) {
         Ok(done) => Poll::Ready(Ok(done)),
         Err(error) => wait.finish_transfer(cx, bytes.len(), error, &mut |io| io.write(bytes)),
+    }
+}
+
+/// The same for any other transfer, of `room` bytes at most.
+pub(super) fn poll_transfer(
+    wait: &mut Wait<'_>,
+    cx: &mut Context<'_>,
+    direction: Direction,
+    room: usize,
+    transfer: &mut dyn FnMut(&Socket<TcpStream>) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    if wait.waits_again(cx, direction, room) {
+        return Poll::Pending;
+    }
+    match wait.try_transfer(direction, room, &mut *transfer) {
+        Ok(done) => Poll::Ready(Ok(done)),
+        Err(error) => wait.finish_transfer(cx, room, error, transfer),
     }
 }
 

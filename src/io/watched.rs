@@ -91,6 +91,8 @@ struct State<T> {
     waiters: DuplexWaiters,
     registration: SourceRegistration,
     handle: WeakHandle,
+    /// The places of those that poll without a future, in the two directions.
+    polled: [Cell<DuplexWaiter>; 2],
 }
 
 impl<T: Io> State<T> {
@@ -137,6 +139,16 @@ impl<T: Io> State<T> {
         }
         self.ready.set(self.ready.get().without(direction.bit()));
         Ok(())
+    }
+
+    /// After a transfer of `done` bytes where there was room for `room`.
+    #[inline]
+    fn end_transfer(&self, direction: Direction, done: usize, room: usize) {
+        if done < room && !self.ready.get().intersects(STICKY) {
+            // The bytes have gone over, so an error would lose them. The bit is still set then,
+            // and the next operation meets the error.
+            let _ = self.clear(direction);
+        }
     }
 
     #[cold]
@@ -211,6 +223,7 @@ impl<T: Io> Watched<T> {
             io,
             registration: SourceRegistration::new(site),
             handle: handle.weak_handle(),
+            polled: [DuplexWaiter::new(0), DuplexWaiter::new(1)].map(Cell::new),
         });
         match handle.add_source(&state, fd_state) {
             Ok(()) => Ok(Self { state }),
@@ -255,6 +268,74 @@ impl<T: Io> Watched<T> {
                 done => return done,
             }
         }
+    }
+
+    /// The same for a transfer of a byte stream, with `room` for so many bytes.
+    pub(super) fn try_transfer(
+        &self,
+        direction: Direction,
+        room: usize,
+        operation: impl FnMut(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let done = self.try_io(direction, operation)?;
+        self.state.end_transfer(direction, done, room);
+        Ok(done)
+    }
+
+    /// Polls an operation of one direction for a caller without a future of its own: the place among the
+    /// waiters stays here while the operation is pending. So of several tasks that poll in one direction
+    /// the last one is woken.
+    #[inline]
+    pub(super) fn poll_with<R>(
+        &self,
+        direction: Direction,
+        operation: impl FnOnce(&mut ReadyWait<'_, T>) -> Poll<R>,
+    ) -> Poll<R> {
+        let place = &self.state.polled[direction as usize];
+        let mut wait = ReadyWait {
+            state: &self.state,
+            waiter: place.replace(DuplexWaiter::new(direction as usize)),
+        };
+        let polled = operation(&mut wait);
+        if polled.is_pending() {
+            // User code that ran meanwhile may have polled, too. Its place is given up here.
+            wait.waiter = place.replace(wait.waiter);
+        }
+        polled
+    }
+
+    /// [`Watched::wait`], for such a caller.
+    pub(super) fn poll_ready(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+    ) -> Poll<io::Result<()>> {
+        self.poll_with(direction, |wait| {
+            budget::budgeted(cx, |cx| wait.poll_unused(cx))
+        })
+    }
+
+    /// Ends the registration, and returns what was watched.
+    ///
+    /// # Errors
+    ///
+    /// This, if the loop is dispatching its event: the caller was called by a waker.
+    pub(super) fn into_inner(self) -> Result<T, Self> {
+        let State {
+            handle,
+            registration,
+            ..
+        } = &*self.state;
+        let is_registered = handle.with(|handle| handle.has_source(registration));
+        let shares = 1 + usize::from(is_registered == Some(true));
+        if Rc::strong_count(&self.state) != shares {
+            return Err(self);
+        }
+        handle.with(|handle| handle.remove_source_now(registration));
+        let state = Rc::clone(&self.state);
+        drop(self);
+        let state = Rc::into_inner(state).expect("the loop and `self` have dropped theirs");
+        Ok(state.io)
     }
 
     /// The readiness that is known.
@@ -357,7 +438,7 @@ impl<T: Io> ReadyWait<'_, T> {
 
     /// `Source::io`, in `source.rs`.
     #[inline]
-    fn poll_io<R>(
+    pub(super) fn poll_io<R>(
         &mut self,
         cx: &mut Context<'_>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
@@ -428,11 +509,7 @@ impl<T: Io> ReadyWait<'_, T> {
         }
         let done = operation(&state.io).map_err(Some)?;
         state.waiters.leave_woken(&mut self.waiter);
-        if done < room && !state.ready.get().intersects(STICKY) {
-            // The bytes have gone over, so an error would lose them. The bit is still set then,
-            // and the next operation meets the error.
-            let _ = state.clear(direction);
-        }
+        state.end_transfer(direction, done, room);
         Ok(done)
     }
 

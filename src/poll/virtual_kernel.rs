@@ -11,7 +11,7 @@ use super::Readiness;
 use readily_sys::socket;
 use std::cell::OnceCell;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
@@ -148,11 +148,30 @@ pub trait VirtualFd: fmt::Debug {
     }
     /// Reads what is there, as `recv(2)` or `read(2)`; zero is the end.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Reads into several buffers, one after the other, as `readv(2)`; by default into the first that is
+    /// not empty.
+    fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match buffers.iter_mut().find(|buffer| !buffer.is_empty()) {
+            Some(buffer) => self.read(buffer),
+            None => self.read(&mut []),
+        }
+    }
+    /// Reads what is there, and leaves it there, as `recv(2)` with `MSG_PEEK`; by default refused as
+    /// `Unsupported`.
+    fn read_peek(&self, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Writes as much as there is room for, as `write(2)`; to a socket without `SIGPIPE`.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Writes to a socket, as `send(2)`.
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.write(bytes)
+    }
+    /// Writes from several buffers, one after the other, as `writev(2)`; by default from the
+    /// first that is not empty.
+    fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffer = buffers.iter().find(|buffer| !buffer.is_empty());
+        self.write(buffer.map_or(&[], |buffer| buffer))
     }
     /// Accepts a connection of a listener, as `accept(2)`: the connection, and its peer's address if
     /// the peer has one.

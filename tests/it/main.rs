@@ -39,6 +39,7 @@ mod owned_waits;
 mod panics;
 mod payloads;
 mod pipes;
+mod polled;
 mod pools;
 mod process_pools;
 mod readiness;

@@ -25,6 +25,7 @@ mod hangups;
 mod interest;
 mod kernels;
 mod limits;
+mod polled;
 mod pools;
 mod programs;
 mod queues;

@@ -14,7 +14,11 @@ use std::path::Path;
 
 use crate::unix::address::Address;
 use crate::unix::{nonblocking, poll};
-use crate::{cvt, cvt_size, new_fd, transferred, uninterrupted};
+use crate::{cvt, new_fd};
+
+mod bytes;
+
+pub use bytes::{IOV_MAX, recv, recv_peek, recv_uninit, recv_vectored, send, send_vectored};
 
 /// What a descriptor is, as far as a loop treats it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -225,46 +229,7 @@ fn is_write_only(fd: BorrowedFd<'_>) -> bool {
 /// Those of `recv(2)` except `EINTR`: `WouldBlock` if there is none just now, `ENOTSOCK`. A
 /// pending error of the socket is taken by this call.
 pub fn peek(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut byte = 0u8;
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    let seen = uninterrupted(|| {
-        // SAFETY: `byte` is a live local with space for the one byte that is named; the
-        // descriptor is borrowed, so it is open.
-        cvt_size(unsafe { libc::recv(fd.as_raw_fd(), (&raw mut byte).cast(), 1, flags) })
-    });
-    seen.map(|n| n > 0)
-}
-
-/// Receives from a socket, without waiting even if it is blocking; zero is the end.
-///
-/// # Errors
-///
-/// Those of `recv(2)` except `EINTR`.
-#[inline]
-pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT;
-    transferred(|| {
-        // SAFETY: `buf` is ours alone for the call, and has the length that is named.
-        unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) }
-    })
-}
-
-/// Sends on a socket, without waiting even if it is blocking. A peer that has gone is the error
-/// `BrokenPipe`, never a signal.
-///
-/// # Errors
-///
-/// Those of `send(2)` except `EINTR`.
-#[inline]
-pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
-    let flags = new_fd::SEND_FLAGS;
-    if new_fd::SEND_WAITS {
-        nonblocking::ensure(fd)?;
-    }
-    transferred(|| {
-        // SAFETY: `buf` is borrowed for the call, and has the length that is named.
-        unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), flags) }
-    })
+    recv_peek(fd, &mut [0]).map(|n| n > 0)
 }
 
 /// Closes one or both directions of a connection.

@@ -298,6 +298,7 @@ ops! {
     IsUnconnected = b'q', "is_unconnected";
     BytesAvailable = b'u', "a query of the unread bytes";
     Peek = b'p', "peek";
+    ReadPeek = b'E', "a read that leaves the bytes";
     Facts = b'F', "a query of the facts";
     IsPipe = b'h', "is_pipe";
     LocalAddr = b'l', "local_addr";

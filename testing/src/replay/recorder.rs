@@ -419,6 +419,14 @@ impl VirtualFd for RecordedFd {
         self.recorder.entry(Op::Read, &args, done).map(|b| b.len())
     }
 
+    fn read_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let args = [self.fd.as_raw_fd().into(), buffer.len() as i64];
+        let done = socket::recv_peek(self.fd.as_fd(), buffer);
+        let done = done.map(|n| buffer[..n].to_vec());
+        let peeked = self.recorder.entry(Op::ReadPeek, &args, done);
+        peeked.map(|bytes| bytes.len())
+    }
+
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let done = self.fd_ref().try_write(bytes, &self.transfer);
         self.write_entry(Op::Write, bytes, done)

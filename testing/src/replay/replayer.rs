@@ -356,6 +356,16 @@ impl ReplayedFd {
         self.replayer.result(op, &[self.number.into()])
     }
 
+    fn read_result(&self, op: Op, buffer: &mut [u8]) -> io::Result<usize> {
+        let args = [self.number.into(), buffer.len() as i64];
+        let bytes: Vec<u8> = self.replayer.result(op, &args)?;
+        match buffer.get_mut(..bytes.len()) {
+            Some(room) => room.copy_from_slice(&bytes),
+            None => return Err(self.replayer.corrupt()),
+        }
+        Ok(bytes.len())
+    }
+
     fn write_result(&self, op: Op, bytes: &[u8]) -> io::Result<usize> {
         let args = [self.number.into(), bytes.len() as i64, checksum(bytes)];
         let n = self.replayer.result(op, &args)?;
@@ -395,13 +405,11 @@ impl VirtualFd for ReplayedFd {
     }
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let args = [self.number.into(), buffer.len() as i64];
-        let bytes: Vec<u8> = self.replayer.result(Op::Read, &args)?;
-        match buffer.get_mut(..bytes.len()) {
-            Some(room) => room.copy_from_slice(&bytes),
-            None => return Err(self.replayer.corrupt()),
-        }
-        Ok(bytes.len())
+        self.read_result(Op::Read, buffer)
+    }
+
+    fn read_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_result(Op::ReadPeek, buffer)
     }
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {

@@ -4,11 +4,11 @@
 
 use super::open_files::Body;
 use super::streams::State;
-use super::{Kernel, os};
+use super::{Endpoint, Kernel, Table, os};
 use readily_sys::errno::{EAGAIN, EBADF, EEXIST, EINTR, EINVAL, ENOTSOCK};
 use readily_sys::socket;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
@@ -110,7 +110,12 @@ impl Fd {
 
     /// Applies the faults of the kernel to an operation on `len` bytes. Returns how many bytes it may
     /// move.
-    fn apply_faults(&self, table: &mut super::Table, file: u64, len: usize) -> io::Result<usize> {
+    pub(super) fn apply_faults(
+        &self,
+        table: &mut Table,
+        file: u64,
+        len: usize,
+    ) -> io::Result<usize> {
         let faults = &mut table.faults;
         faults.count_call()?;
         let (interrupted, would_block, short) =
@@ -133,7 +138,7 @@ impl Fd {
     /// Wakes the watchers of `file` after a fault has cut an operation short. The readiness that the
     /// poller reported still holds, so it reports it again, as after a new arrival. A writer that took the
     /// fault for a full buffer also gets a report of room.
-    fn notify_again(table: &mut super::Table, file: u64) {
+    fn notify_again(table: &mut Table, file: u64) {
         table.endpoint(file).no_space = true;
         table.wake(file, super::open_files::bits::ALL);
     }
@@ -279,7 +284,7 @@ impl Fd {
     }
 
     /// Calls `f` with the end of a stream or pipe; `None` if the descriptor is neither.
-    pub(super) fn with_endpoint<R>(&self, f: impl FnOnce(&mut super::Endpoint) -> R) -> Option<R> {
+    pub(super) fn with_endpoint<R>(&self, f: impl FnOnce(&mut Endpoint) -> R) -> Option<R> {
         let mut table = self.kernel.table.borrow_mut();
         let file = table.file(self.number).ok()?;
         match &mut table.at(file).body {
@@ -298,21 +303,5 @@ impl Drop for Fd {
 impl fmt::Debug for Fd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fd({})", self.number)
-    }
-}
-
-impl Read for &Fd {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Fd::read(self, buffer)
-    }
-}
-
-impl Write for &Fd {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Fd::write(self, bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -16,7 +16,7 @@ use readily::io::TcpStream;
 use readily::spi::{BlockingJobs, VirtualFd, VirtualKernel};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
@@ -94,8 +94,31 @@ impl VirtualFd for Fd {
         Fd::read(self, buffer)
     }
 
+    fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let room = buffers.iter().map(|buffer| buffer.len()).sum();
+        let mut bytes = vec![0; room];
+        let n = Fd::read(self, &mut bytes)?;
+        let mut left = &bytes[..n];
+        for buffer in buffers {
+            left.read(buffer)?;
+        }
+        Ok(n)
+    }
+
+    fn read_peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut table = self.kernel().table.borrow_mut();
+        let file = table.file(self.number())?;
+        let room = self.apply_faults(&mut table, file, buffer.len())?;
+        table.peek(file, &mut buffer[..room])
+    }
+
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Fd::write(self, bytes)
+    }
+
+    fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffers: Vec<_> = buffers.iter().map(|buffer| &**buffer).collect();
+        Fd::write(self, &buffers.concat())
     }
 
     fn accept(&self) -> io::Result<(Rc<dyn VirtualFd>, Option<SocketAddr>)> {
@@ -149,6 +172,22 @@ impl VirtualFd for Fd {
 
     fn set_nodelay(&self, _nodelay: bool) -> io::Result<()> {
         Ok(()) // there is no delay in memory
+    }
+}
+
+impl Read for &Fd {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Fd::read(self, buffer)
+    }
+}
+
+impl Write for &Fd {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Fd::write(self, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
