@@ -1,0 +1,69 @@
+//! Runs [hyper], and what is written for [tokio]'s I/O traits, on a [readily] event loop.
+//!
+//! Three parts are enough: [`Io`] is a stream with the traits of both crates, [`LocalExecutor`] spawns what
+//! hyper wants to run beside a connection, and [`LoopTimer`] is hyper's clock. None of them starts a runtime
+//! or a thread. On a loop in memory ([`readily_testing::SimLoop`]) the same program runs in virtual time and
+//! with the faults of a seed.
+//!
+//! [hyper]: https://docs.rs/hyper
+//! [tokio]: https://docs.rs/tokio
+//! [`readily_testing::SimLoop`]: https://docs.rs/readily-testing
+//!
+//! # Examples
+//!
+//! One request over HTTP/1.1, on virtual time:
+//!
+//! ```
+//! use http_body_util::{BodyExt, Empty, Full};
+//! use hyper::body::Bytes;
+//! use hyper::service::service_fn;
+//! use hyper::{Request, Response, client, server};
+//! use readily::io::{TcpListener, TcpStream};
+//! use readily_interop::{Io, LoopTimer};
+//! use std::convert::Infallible;
+//!
+//! let mut sim = readily_testing::SimLoop::new(1);
+//! let body = sim.run(async {
+//!     let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+//!     let addr = listener.local_addr()?;
+//!     drop(readily::spawn(async move {
+//!         let (stream, _) = listener.accept().await.unwrap();
+//!         let hello = service_fn(async |_| {
+//!             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
+//!         });
+//!         let mut http = server::conn::http1::Builder::new();
+//!         http.timer(LoopTimer).serve_connection(Io::new(stream), hello).await.unwrap();
+//!     }));
+//!     let stream = Io::new(TcpStream::connect(addr).await?);
+//!     let (mut sender, connection) = client::conn::http1::handshake(stream).await?;
+//!     drop(readily::spawn(async move { connection.await.unwrap() }));
+//!     let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(response.into_body().collect().await?.to_bytes())
+//! })??;
+//! assert_eq!(body, "hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Threads
+//!
+//! A stream and a timer of `readily` belong to the thread of their loop. Some crates demand `Send` of what
+//! they hold, although they never move it: hyper of its timers, database clients of their streams. So [`Io`] and
+//! the timer are in a [`SendWrapper`], which is `Send`, and panics when it is used or dropped on another thread
+//! than the one that made it. A task of `readily` never leaves its thread, and neither does what it owns.
+//! What such a crate gives to a thread of its own would be found by that panic.
+
+mod io;
+mod stream;
+
+#[cfg(feature = "hyper")]
+mod hyper_rt;
+#[cfg(feature = "tokio")]
+mod tokio_io;
+
+#[cfg(feature = "hyper")]
+pub use hyper_rt::{LocalExecutor, LoopTimer};
+pub use io::Io;
+pub use stream::Stream;
+
+#[cfg(doc)]
+use send_wrapper::SendWrapper;
