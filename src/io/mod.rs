@@ -9,6 +9,8 @@
 //! [N4]: crate::book#n4
 //! [N10]: crate::book#n10
 
+#[cfg(feature = "futures-io")]
+mod futures_io;
 mod half_methods;
 mod into_inner;
 mod pipe;

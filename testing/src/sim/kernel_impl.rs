@@ -100,7 +100,9 @@ impl VirtualFd for Fd {
         let n = Fd::read(self, &mut bytes)?;
         let mut left = &bytes[..n];
         for buffer in buffers {
-            left.read(buffer)?;
+            let (here, rest) = left.split_at(left.len().min(buffer.len()));
+            buffer[..here.len()].copy_from_slice(here);
+            left = rest;
         }
         Ok(n)
     }
