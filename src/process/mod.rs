@@ -50,4 +50,6 @@ pub use child::{Child, Output};
 pub use command::Command;
 pub use error::{ChildError, ChildStream};
 pub use handle::{ChildHandle, ChildWait};
+// For the tests of its ways, as the method that takes it.
+#[doc(hidden)]
 pub use running::ExitWatch;
