@@ -621,7 +621,13 @@ fn what_cannot_be_started_is_an_error_that_leaves_nothing() {
     assert!(matches!(simulated, Err(ChildError::NoProcesses)));
 }
 
-fn limit(resource: libc::__rlimit_resource_t, soft: u64) -> u64 {
+/// The number of a resource: glibc has a type of its own for it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+type Resource = libc::c_int;
+
+fn limit(resource: Resource, soft: libc::rlim_t) -> libc::rlim_t {
     // SAFETY: numbers, for which zero is a value.
     let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
     // SAFETY: `limit` has space for what is written.

@@ -6,8 +6,8 @@ use readily::io::{PipeReader, PipeWriter, pipe};
 use readily::poll::poll2::PollPoller;
 use readily::{Error, EventLoop, Runner, gather, spawn, yield_now};
 use readily_testing::poll_once;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::process::Command;
 
@@ -46,6 +46,8 @@ fn more_than_a_pipe_holds_goes_through_in_order() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_pipe_in_packet_mode_is_read_packet_by_packet() {
+    use std::io::Write;
+    use std::os::fd::{FromRawFd, OwnedFd};
     let _guard = guard!();
     for make in LOOPS {
         let mut ends = [-1; 2];
