@@ -9,6 +9,8 @@
 //! [N4]: crate::book#n4
 //! [N10]: crate::book#n10
 
+mod buf_read;
+mod buf_reader;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod half_methods;
@@ -16,6 +18,9 @@ mod into_inner;
 mod pipe;
 mod pipe_end;
 mod pipe_poll;
+mod poll_read;
+mod read_buffer;
+mod read_error;
 mod socket;
 mod source;
 mod tcp;
@@ -26,9 +31,12 @@ mod tcp_transfer;
 mod tcp_try;
 mod watched;
 
+pub use buf_reader::{BufReader, DEFAULT_LIMIT};
 pub use into_inner::IntoInnerError;
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use pipe_end::ReadSome;
+pub use poll_read::PollRead;
+pub use read_error::ReadError;
 pub use source::Source;
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;

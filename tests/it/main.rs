@@ -43,6 +43,7 @@ mod polled;
 mod pools;
 mod process_pools;
 mod readiness;
+mod reading;
 mod reentrancy;
 mod refused;
 mod remote_tasks;

@@ -29,6 +29,7 @@ mod polled;
 mod pools;
 mod programs;
 mod queues;
+mod reading;
 mod scripted;
 mod simulated;
 mod sources;

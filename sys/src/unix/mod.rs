@@ -7,6 +7,7 @@ pub(crate) mod close;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub mod event;
 pub(crate) mod file_id;
+pub(crate) mod find_byte;
 #[cfg(test)]
 pub(crate) mod for_tests;
 pub mod fork;

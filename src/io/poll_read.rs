@@ -1,0 +1,92 @@
+//! What a reader on top of a stream needs of it.
+//!
+//! In asyncio a transport calls `data_received` of its protocol; here the reader polls.
+
+use super::pipe::PipeReader;
+use super::tcp::TcpStream;
+use super::tcp_split::{OwnedReadHalf, ReadHalf};
+use std::io;
+use std::task::{Context, Poll};
+
+/// A stream of bytes that is read by polling: for readers on top of it, such as
+/// [`BufReader`](super::BufReader).
+///
+/// The streams of this crate have it. One for a stream of your own, an encrypted one, say, wakes the task of
+/// the last poll when it is worth polling again.
+pub trait PollRead {
+    /// Polls a read. Zero is the end of the stream, or an empty `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Polls for a read being worth trying, so that a reader that waits needs no buffer. By default it always
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Implements the trait by the methods of a type.
+macro_rules! poll_read {
+    ($($of:ty),*) => {$(
+        impl PollRead for $of {
+            fn poll_read(
+                &mut self,
+                cx: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                <$of>::poll_read(self, cx, buffer)
+            }
+
+            fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                <$of>::poll_read_ready(self, cx)
+            }
+        }
+    )*};
+}
+
+poll_read!(TcpStream, ReadHalf<'_>, OwnedReadHalf, PipeReader);
+
+impl PollRead for &TcpStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        TcpStream::poll_read(self, cx, buffer)
+    }
+
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        TcpStream::poll_read_ready(self, cx)
+    }
+}
+
+/// Bytes in memory, for tests.
+impl PollRead for &[u8] {
+    fn poll_read(&mut self, _cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(io::Read::read(self, buffer))
+    }
+}
+
+impl<R: PollRead + ?Sized> PollRead for &mut R {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        R::poll_read(self, cx, buffer)
+    }
+
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        R::poll_read_ready(self, cx)
+    }
+}
+
+impl<R: PollRead + ?Sized> PollRead for Box<R> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        R::poll_read(self, cx, buffer)
+    }
+
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        R::poll_read_ready(self, cx)
+    }
+}
