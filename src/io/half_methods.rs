@@ -1,7 +1,9 @@
-//! The operations of the halves of a connection: those of [`TcpStream`](super::TcpStream) in one direction.
+//! The operations of the halves of a connection: those of [`TcpStream`] in one direction.
 //!
 //! In asyncio: the methods of `StreamReader` and `StreamWriter`.
 
+#[cfg(doc)]
+use super::tcp::TcpStream;
 use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
