@@ -180,7 +180,7 @@ fn atomics_of_64_bits_stand_in_one_file() {
     assert!(read(&all[0]).contains("#[cfg(not(target_has_atomic = \"64\"))]"));
 }
 
-/// The lines with `unsafe` in `sys`, and in the one file above it that may have any. They may fall
+/// The lines with `unsafe` in `sys`, and in the files above it that may have any. They may fall
 /// without notice; they rise only with a reason in the commit. Three lines are a flag per call for
 /// reading and writing, the readiness of one descriptor, and `ppoll(2)`; three are the timer of a
 /// host; two are the table of one process that its child does not use, and one is the alarm that
@@ -190,11 +190,18 @@ fn atomics_of_64_bits_stand_in_one_file() {
 /// does to itself;
 /// fifteen are a header and its tail in one block; twenty-one are the queue whose closures are run from
 /// their slots. In the
-/// cell, two lend a task to its own waker, for the queue of ready tasks, five are a waker in one word,
-/// and one drops a header without its rare fields.
+/// cell, two lend a task to its own waker, for the queue of ready tasks, six are a waker in one word,
+/// ten release the share of the loop's thread without a locked instruction, six are a waker that is sent
+/// to another thread's loop, and one is the executor of a header. Beside it are one word for a waiter or
+/// a box, the counts of what all tasks share, and the list of all tasks.
 const UNSAFE_IN_SYS: usize = 233;
-const UNSAFE_IN_CELL: usize = 54;
 const CELL: &str = "src/task/cell.rs";
+const UNSAFE_IN_CELL: [(&str, usize); 4] = [
+    (CELL, 68),
+    ("src/task/cell/extra.rs", 3),
+    ("src/task/cell/loop_ref.rs", 17),
+    ("src/task/cell/task_list.rs", 6),
+];
 /// The test tools: code that makes wakers by hand, and uses descriptors as no program does.
 const UNSAFE_IN_KIT: [(&str, usize); 2] = [
     ("testing/src/for_tests.rs", 8),
@@ -211,7 +218,8 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
     let mut complaints = Vec::new();
     let may = |path: &Path| {
         let path = shown(path);
-        path == CELL || UNSAFE_IN_KIT.iter().any(|(file, _)| *file == path)
+        let mut files = UNSAFE_IN_CELL.iter().chain(&UNSAFE_IN_KIT);
+        files.any(|(file, _)| *file == path)
     };
     let places = ["src", "testing/src", "examples"];
     for path in places.iter().flat_map(|place| sources(place)) {
@@ -231,7 +239,7 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
     let beside = read(&root().join("src/task/mod.rs"));
     assert!(beside.contains("#[allow(unsafe_code)]\nmod cell;"));
     let within = read(&root().join(CELL));
-    for file in ["header", "state", "waker"] {
+    for file in ["end_waiter", "header", "state", "waker"] {
         assert!(within.contains(&format!("#[forbid(unsafe_code)]\nmod {file};")));
     }
     let count = |path: &PathBuf| {
@@ -239,15 +247,15 @@ fn unsafe_stands_in_sys_and_in_one_file_and_does_not_spread() {
         text.lines().filter(|line| is_unsafe(line)).count()
     };
     let found: usize = sources("sys/src").iter().map(count).sum();
-    let in_cell = count(&root().join(CELL));
-    for (file, limit) in UNSAFE_IN_KIT {
+    for (file, limit) in UNSAFE_IN_CELL.iter().chain(&UNSAFE_IN_KIT) {
         let found = count(&root().join(file));
-        assert!(found <= limit, "{found} in {file}; the limit is {limit}");
+        println!("lines with unsafe: {found} in {file}");
+        assert!(found <= *limit, "{found} in {file}; the limit is {limit}");
     }
-    println!("lines with unsafe: {found} in sys, {in_cell} in {CELL}");
+    println!("lines with unsafe: {found} in sys");
     assert!(
-        found <= UNSAFE_IN_SYS && in_cell <= UNSAFE_IN_CELL,
-        "{found} in sys, {in_cell} in {CELL}; the limits are {UNSAFE_IN_SYS} and {UNSAFE_IN_CELL}"
+        found <= UNSAFE_IN_SYS,
+        "{found} in sys; the limit is {UNSAFE_IN_SYS}"
     );
 }
 
@@ -261,11 +269,20 @@ const CELL_RESTS_ON: &[(&str, &[&str])] = &[
             "vtable:",
             "wake_state:",
             "local_part:",
+            "links:",
+            "previous:",
+            "next:",
             "fn inc_ref(",
             "fn dec_ref(",
             "fn new(",
         ],
     ),
+    ("src/task/cell/extra.rs", &["struct Extra<R>("]),
+    (
+        "src/task/cell/loop_ref.rs",
+        &["struct LoopPtr<L>(", "fn into_ptr("],
+    ),
+    ("src/task/cell/task_list.rs", &["fn set("]),
     (
         "src/task/cell/state.rs",
         &[
@@ -284,6 +301,7 @@ const CELL_RESTS_ON: &[(&str, &[&str])] = &[
         "src/task/cell/waker.rs",
         &[
             "struct WakeState {",
+            "shared:",
             "ref_count:",
             "struct RefCount(",
             "fn add(",
@@ -316,8 +334,10 @@ fn what_the_unsafe_code_of_a_task_rests_on_is_private_to_its_module() {
         handed_out,
         [
             "pub(super) use header::{Header, SpawnInfo};",
+            "pub(super) use loop_ref::LoopRef;",
             "pub(super) use poll_cx::{PollCx, error_after_drop};",
             "pub(super) use state::{Cancel, Detach};",
+            "pub(super) use task_list::{CurrentTask, TaskList};",
         ]
     );
 }

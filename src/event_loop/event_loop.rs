@@ -124,7 +124,7 @@ impl EventLoop {
         self.turn(Some(Duration::ZERO))
     }
 
-    /// Runs one turn, and calls `main` where the task [`MAIN_TASK`](super::MAIN_TASK) stands in the
+    /// Runs one turn, and calls `main` where the main future stands in the
     /// queue. With this a caller polls a future of its own, which may borrow from the caller's
     /// stack, in order with the loop's tasks.
     ///

@@ -40,6 +40,7 @@ use readily_sys::fork::ForkGuard;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::task::Waker;
 use std::thread::ThreadId;
 
 #[cfg(all(loom, test))]
@@ -49,8 +50,8 @@ pub(super) mod models;
 pub(super) enum Message<H> {
     /// Call this closure on the loop's thread. The line that sent it also identifies it in a replay.
     Call(Box<dyn FnOnce(&H) + Send>, &'static Location<'static>),
-    /// Wake this task.
-    Wake(u64),
+    /// Wake the task of this waker. The number of the task identifies it in a replay.
+    Wake(u64, Waker),
     /// Leave `run` after this turn.
     Stop,
 }
@@ -310,9 +311,8 @@ impl<H> Inbox<H> {
 
     /// Wakes a task of this loop from another thread (or from outside a turn).
     #[cold]
-    pub(crate) fn wake_task(&self, task_id: u64) {
-        // W3: a closed inbox drops the message.
-        self.send(Message::Wake(task_id));
+    pub(crate) fn wake_task(&self, number: u64, waker: Waker) {
+        self.send(Message::Wake(number, waker)); // W3: a closed inbox drops it
     }
 }
 

@@ -278,9 +278,6 @@ pub trait Callbacks {
     }
 }
 
-/// The task id of the main future, which the caller of the loop waits for.
-pub(crate) const MAIN_TASK: u64 = u64::MAX;
-
 /// A task scheduler on top of the loop, which knows nothing of futures.
 ///
 /// A scheduler installs itself once; it owns the tasks, and has a queue of those that are ready. The
@@ -295,8 +292,8 @@ pub(crate) trait Scheduler {
     /// it is not that of a task.
     fn end_panicked(&self, handle: &LoopHandle, payload: Payload) -> (Origin, Option<Payload>);
 
-    /// Queues a task that another thread has woken, unless it is gone.
-    fn queue(&self, task_id: u64);
+    /// Queues the task or main future of a waker that another thread has woken, unless it is gone.
+    fn queue(&self, waker: &Waker);
 
     /// Shuffles the ready tasks: `order` has their old places in the new order.
     fn reorder(&self, order: &[usize]);
@@ -311,7 +308,7 @@ pub(crate) trait Scheduler {
     /// Returns the name and site of the first of the ready tasks.
     fn origin_of_next(&self) -> Origin;
 
-    /// Returns the site of the future that ran last as [`MAIN_TASK`], for reports.
+    /// Returns the site of the future that ran last as the main future, for reports.
     fn origin_of_main(&self) -> Origin;
 
     /// Whether `waker` wakes a task or the main future of a scheduler of this kind. Such a waker is

@@ -98,7 +98,7 @@ pub(crate) use event_loop::EventLoop;
 pub use event_loop::{EnterGuard, ExitReason};
 #[cfg(all(loom, test))]
 pub(crate) use inbox::models::Fixture;
-pub(crate) use loop_handle::{Attachment, Inbox, LoopHandle, MAIN_TASK, Scheduler};
+pub(crate) use loop_handle::{Attachment, Inbox, LoopHandle, Scheduler};
 pub(crate) use loop_time::TimeSource;
 pub use origin::Origin;
 pub(crate) use panics::PanicPolicy;

@@ -8,10 +8,10 @@
 //! In asyncio both kinds of work go into one queue; in the notes, the way back from the thread pool
 //! (N3, N5).
 
-use super::loop_handle::{Call, LoopHandle, MAIN_TASK, Message};
-use super::rows::Kind;
+use super::loop_handle::{Call, LoopHandle, Message};
 use crate::base::shrink;
 use std::panic::Location;
+use std::task::Waker;
 
 impl LoopHandle {
     /// Wakes up, and notes whether another thread has notified the loop.
@@ -40,11 +40,9 @@ impl LoopHandle {
     }
 
     /// Queues a task that another thread has woken, unless it is gone.
-    fn queue_woken(&self, task_id: u64) {
-        if task_id == MAIN_TASK {
-            self.ready.rows.push(Kind::Main);
-        } else if let Some(scheduler) = self.scheduler.get() {
-            scheduler.queue(task_id);
+    fn queue_woken(&self, waker: &Waker) {
+        if let Some(scheduler) = self.scheduler.get() {
+            scheduler.queue(waker);
         }
     }
 
@@ -64,7 +62,7 @@ impl LoopHandle {
         for message in messages.drain(..) {
             match message {
                 Message::Call(run, site) => push(Call::new(site, run)),
-                Message::Wake(task_id) => self.queue_woken(task_id),
+                Message::Wake(_, waker) => self.queue_woken(&waker),
                 Message::Stop => push(Call::new(Location::caller(), Self::stop)),
             }
         }

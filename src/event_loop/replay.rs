@@ -82,7 +82,7 @@ impl Message {
     fn origin_hash(&self) -> u64 {
         match self {
             Self::Stop => 1,
-            Self::Wake(task_id) => task_id.wrapping_shl(2) | 2,
+            Self::Wake(number, _) => number.wrapping_shl(2) | 2,
             Self::Call(_, site) => {
                 let sum = fnv::add(fnv::EMPTY, site.file().as_bytes());
                 let sum = fnv::add(sum, &site.line().to_le_bytes());

@@ -1,8 +1,9 @@
 //! A task in one allocation: a header, followed by the body: first the future, later its output.
 //!
-//! This is the one file of the crate with `unsafe` in it. In safe Rust a task takes three
-//! allocations and as many look-ups by type, and a spawn and a join become several times slower
-//! (`docs/decisions.md`). The boundary of the unsafe code is this module. Its safety arguments rest
+//! This file and three below it are the only ones of the crate with `unsafe` in them: `cell/extra.rs`,
+//! `cell/loop_ref.rs` and `cell/task_list.rs`. In safe Rust a task takes three allocations and as many
+//! look-ups by type, and a spawn and a join become several times slower (`docs/decisions.md`). The
+//! boundary of the unsafe code is this module. Its safety arguments rest
 //! on the two counts, the state and the vtable of the header (`cell/header.rs`, `cell/state.rs`,
 //! `cell/waker.rs`). Those files are safe code, and only this module can change these fields: the
 //! compiler refuses it elsewhere. The functions that the rest of `task` can call may be called in
@@ -36,22 +37,29 @@
 )]
 
 #[forbid(unsafe_code)]
+mod end_waiter;
+mod extra;
+#[forbid(unsafe_code)]
 mod header;
+mod loop_ref;
 #[forbid(unsafe_code)]
 mod poll_cx;
 #[forbid(unsafe_code)]
 mod rare_fields;
 #[forbid(unsafe_code)]
 mod state;
+mod task_list;
 #[forbid(unsafe_code)]
 mod views;
 #[forbid(unsafe_code)]
 mod waker;
 
 pub(super) use header::{Header, SpawnInfo};
+pub(super) use loop_ref::LoopRef;
 pub(super) use poll_cx::{PollCx, error_after_drop};
 pub use state::TaskState;
 pub(super) use state::{Cancel, Detach};
+pub(super) use task_list::{CurrentTask, TaskList};
 
 use super::join_error::JoinError;
 use super::tasks::Tasks;
@@ -138,7 +146,8 @@ impl Drop for UnwindGuard<'_> {
     #[cold]
     fn drop(&mut self) {
         self.0.state().unwind();
-        self.0.local_part.executor.note_panicked(self.0);
+        self.0.executor().current.clear();
+        self.0.executor().note_panicked(self.0);
     }
 }
 
@@ -291,7 +300,8 @@ impl TaskPtr {
         if self.state().begin_poll() == BeginPoll::Refused {
             return false;
         }
-        poll_cx.begin(self);
+        let current = poll_cx.begin(self);
+        current.set(self); // cleared below, in `PollCx::returned`, and by `UnwindGuard`
         let waker = self.waker();
         let mut cx = Context::from_waker(&waker);
         // SAFETY:
@@ -302,6 +312,7 @@ impl TaskPtr {
         //   outside this module makes one of the body;
         // - `self` keeps the cell until then.
         let polled = unsafe { (self.vtable.poll)(self, &mut cx, poll_cx) };
+        current.clear();
         match polled {
             Polled::Pending if self.state().park() == Park::Parked => return false,
             Polled::Pending => {
@@ -332,6 +343,23 @@ impl TaskPtr {
         //   this is borrowed from it; and as this waker is never dropped, it releases none.
         let waker = unsafe { Waker::new(self.header.as_ptr().cast_const().cast(), &WAKER) };
         LentWaker(ManuallyDrop::new(waker), PhantomData)
+    }
+
+    /// The task of this loop that `waker` wakes, if its future is there.
+    pub(super) fn of_waker(waker: &Waker, of: &LoopRef<Executor>) -> Option<Self> {
+        if !Self::is_waker(waker) {
+            return None;
+        }
+        // SAFETY: by its table it is the pointer of a waker of this module, which has a share.
+        let wake_state = unsafe { wake_state(waker.data()) };
+        let is_of_loop = std::ptr::eq(&raw const **wake_state.inbox(), &raw const **of.inbox());
+        if !is_of_loop || !wake_state.state.is_alive() {
+            return None;
+        }
+        // SAFETY: `of` is on the thread of its loop, which is that of the task. The future is there, and
+        // so is a reference of this thread, for the last one drops the future before the local part.
+        let task = unsafe { Self::borrow(waker.data()) };
+        Some(Self::clone(&task))
     }
 
     /// Whether `waker` wakes a task. Dropping it frees memory at most: the future and the output
@@ -391,30 +419,68 @@ impl TaskPtr {
     /// This was the last reference of this thread, by its count, and is not used any more.
     #[inline(never)]
     unsafe fn drop_local_part(&self) {
-        /// Drops it also if an earlier destructor panics.
+        /// Drops the part, and releases the share, also if an earlier destructor panics.
         struct LocalPartGuard(NonNull<Header>);
         impl Drop for LocalPartGuard {
+            #[inline]
             fn drop(&mut self) {
+                let _share = LocalShare(self.0); // the last reference of this thread is being dropped
                 // SAFETY: within the header, which is there until the share of this thread is
                 // released, after this.
-                let local_part = unsafe { &mut (*self.0.as_ptr()).local_part };
-                if local_part.is_bare() {
-                    // SAFETY: as below, for the only field that has something to drop.
-                    return unsafe { drop_in_place(&raw mut local_part.executor) };
+                let extra = unsafe { &raw mut (*self.0.as_ptr()).local_part.extra };
+                // SAFETY: as above; no code borrows it mutably.
+                if unsafe { (*extra).is_empty() } {
+                    return;
                 }
                 // SAFETY: it was made with the header, and is dropped here only, with the last
-                // reference of this thread, which alone touches it: no other code borrows it.
-                unsafe { drop_in_place(local_part) }
+                // reference of this thread, which alone touches it: no other code borrows it. The
+                // other fields have nothing to drop.
+                unsafe { drop_in_place(extra) }
             }
         }
-        // SAFETY: the references of this thread have a share together, and by the contract this was
-        // the last of them.
-        let _share = unsafe { OwnedRef::of(self.header.as_ptr().cast_const().cast()) };
         let _own = LocalPartGuard(self.header);
         if let Err(payload) = self.drop_future() {
             std::panic::resume_unwind(payload);
         }
         self.drop_output();
+    }
+}
+
+/// The share of this thread's references, none of which is left; it is released when this is
+/// dropped.
+struct LocalShare(NonNull<Header>);
+
+impl Drop for LocalShare {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the share is released below, so the header is there. As soon as it is released, another
+        // thread may free it: this is not used after that.
+        let wake_state = unsafe { &raw const (*self.0.as_ptr()).wake_state };
+        // SAFETY: as above, and all threads share it by reference.
+        let is_unique = unsafe { (*wake_state).ref_count.is_unique() };
+        // SAFETY: as above; it is not used after this statement and the next one.
+        let shared = unsafe { &(*wake_state).shared };
+        // SAFETY: the references of this thread are gone with the one that is being dropped, so this is
+        // called once. If there are wakers left, it keeps a share for them.
+        let executor = unsafe { shared.release(!is_unique) };
+        if is_unique {
+            // SAFETY: no other share is left, and this one is not used any more.
+            unsafe { free_block(self.0) }
+        } else {
+            // SAFETY: the share is that of this thread, and is not used any more.
+            drop(unsafe { OwnedRef::of(self.0.as_ptr().cast_const().cast()) });
+        }
+        drop(executor); // last: it may be the last one, and then drops what the executor has
+    }
+}
+
+impl Header {
+    /// The executor of the task's loop.
+    #[inline]
+    pub(super) fn executor(&self) -> &Executor {
+        // SAFETY: a header is borrowed as a whole only through a `TaskPtr`, which is on the loop's thread;
+        // the last of them releases the executor, and borrows the header no more.
+        unsafe { self.wake_state.shared.local() }
     }
 }
 
@@ -449,7 +515,32 @@ impl Drop for TaskPtr {
 }
 
 /// The executor of a loop: its tasks. What it does with them is in `executor.rs`.
-pub(super) type Executor = Tasks<TaskPtr>;
+pub(super) struct Executor {
+    /// All tasks that have not ended.
+    pub(super) all: TaskList,
+    /// The task that is being polled.
+    pub(super) current: CurrentTask,
+    tasks: Tasks<TaskPtr>,
+}
+
+impl Executor {
+    pub(super) fn new(tasks: Tasks<TaskPtr>) -> Self {
+        Self {
+            all: TaskList::default(),
+            current: CurrentTask::default(),
+            tasks,
+        }
+    }
+}
+
+impl Deref for Executor {
+    type Target = Tasks<TaskPtr>;
+
+    #[inline]
+    fn deref(&self) -> &Tasks<TaskPtr> {
+        &self.tasks
+    }
+}
 
 /// The waker of a task, borrowed from a reference to it.
 pub(super) struct LentWaker<'a>(ManuallyDrop<Waker>, PhantomData<&'a TaskPtr>);
@@ -491,6 +582,9 @@ impl Drop for OwnedRef {
 /// An owned waker of a task, in one word: nearly all wakers are those of tasks.
 pub(super) struct TaskWaker(OwnedRef);
 
+/// The lowest bits of a waker's word are zero.
+const _: () = assert!(align_of::<Header>() >= align_of::<usize>());
+
 impl TaskWaker {
     /// A clone of `waker`; `None` if it is not that of a task.
     fn cloned(waker: &Waker) -> Option<Self> {
@@ -503,15 +597,31 @@ impl TaskWaker {
         unsafe { OwnedRef::of(header) }.map(Self)
     }
 
+    /// Its pointer, with the share.
+    #[inline]
+    fn into_raw(self) -> NonNull<()> {
+        ManuallyDrop::new(self).0.0.cast()
+    }
+
+    /// The waker of a pointer from `into_raw`.
+    ///
+    /// # Safety
+    ///
+    /// Once for each call of `into_raw`.
+    #[inline]
+    unsafe fn from_raw(header: NonNull<()>) -> Self {
+        Self(OwnedRef(header.cast()))
+    }
+
     fn will_wake(&self, waker: &Waker) -> bool {
         TaskPtr::is_waker(waker) && self.0.0.as_ptr().cast_const().cast() == waker.data()
     }
 
     fn into_waker(self) -> Waker {
-        let header = ManuallyDrop::new(self).0.0;
+        let header = self.into_raw();
         // SAFETY: a pointer to the header of a cell, with the provenance of the whole allocation, as
         // the functions of this table expect; the share that this owned is that of the waker.
-        unsafe { Waker::new(header.as_ptr().cast_const().cast(), &WAKER) }
+        unsafe { Waker::new(header.as_ptr().cast_const(), &WAKER) }
     }
 }
 
@@ -580,21 +690,31 @@ impl Drop for WakerSlot {
 /// The caller has released the last share.
 #[inline(never)]
 unsafe fn free(header: NonNull<Header>) {
-    // SAFETY: no other share is left, so the header is there until the end of this, and only this
-    // function touches it.
+    // SAFETY: no other share is left, so the header is there until the end of this.
+    let shared = unsafe { &raw const (*header.as_ptr()).wake_state.shared };
+    // SAFETY: as above; it is moved out once, and the block is not used after this.
+    let shared = unsafe { shared.read() };
+    // SAFETY: the caller has released the last share.
+    unsafe { free_block(header) }
+    // Last: this may drop the last reference to an inbox, and to a poller's notifier, which is user
+    // code.
+    // SAFETY: the references of the loop's thread were gone before this waker, and have left a share for
+    // it; this is called once.
+    unsafe { shared.drop_share() }
+}
+
+/// Frees the memory of a cell.
+///
+/// # Safety
+///
+/// No share is left, and nothing in the cell has to be dropped.
+#[inline]
+unsafe fn free_block(header: NonNull<Header>) {
+    // SAFETY: by the contract the header is there until the end of this, and only this touches it.
     let vtable = unsafe { (*header.as_ptr()).vtable };
-    // SAFETY: as above.
-    let wake_state = unsafe { &raw const (*header.as_ptr()).wake_state };
-    // SAFETY: it was made with the header, and is moved out here, once: the rest of the header was
-    // dropped with the last reference of the loop's thread, before the share of that thread was
-    // released.
-    let wake_state = unsafe { wake_state.read() };
     // SAFETY: the block was allocated for a type with this layout, which its vtable has; nothing in
     // it is used after this.
     unsafe { block_cache::free_to(header.cast(), vtable.layout, vtable.blocks) };
-    // Last: this may drop the last reference to an inbox, and to a poller's notifier, which is user
-    // code.
-    drop(wake_state);
 }
 
 /// Checks that the parts that wakers carry to other threads may be shared between threads.
@@ -694,12 +814,19 @@ unsafe fn wake(header: *const ()) {
 unsafe fn wake_by_ref(header: *const ()) {
     // SAFETY: the waker has a share, or is lent by an owner of one.
     let wake_state = unsafe { wake_state(header) };
-    wake_state.wake(|| {
+    let queue = || {
         // SAFETY: `WakeState::wake` calls this on the loop's thread, while the future is there: so is
         // a reference of this thread, for the last one drops the future before the local part.
         let task = unsafe { TaskPtr::borrow(header) };
-        task.local_part.executor.wake(task.id(), &task);
-    });
+        task.executor().wake(task.state().is_main(), &task);
+    };
+    let waker = || {
+        // SAFETY: as above, for this waker exists meanwhile.
+        let waker = unsafe { clone(header) };
+        // SAFETY: `clone` has taken a share for it.
+        unsafe { Waker::from_raw(waker) }
+    };
+    wake_state.wake(queue, waker);
 }
 
 /// # Safety
@@ -715,7 +842,7 @@ mod tests {
     use super::super::executor::Executor;
     use super::*;
     use crate::clock::Manual;
-    use crate::event_loop::{EventLoop, Inbox, LoopHandle, PanicPolicy};
+    use crate::event_loop::{EventLoop, LoopHandle, PanicPolicy};
     use crate::poll::{Event, Interest, Notify, Poller, Trigger, WaitResult};
     use crate::run::Runner;
     use std::cell::Cell;
@@ -779,24 +906,23 @@ mod tests {
         future: F,
     ) -> TypedTask<F::Output> {
         NewTask::<F>::new(future).into_task(SpawnInfo {
-            inbox: handle.inbox(),
-            executor: Rc::clone(Executor::of(handle)),
-            id: 7,
+            executor: Executor::of(handle).clone(),
+            is_main: false,
             number: 1,
             site: Location::caller(),
         })
     }
 
-    /// The number of cells that are not freed: each has a reference to the inbox.
-    fn living(inbox: &Arc<Inbox>, before: usize) -> usize {
-        Arc::strong_count(inbox) - before
+    /// The number of cells that are not freed: each has a reference to the executor, or a share.
+    fn living(executor: &LoopRef<Executor>, before: usize) -> usize {
+        executor.count() - before
     }
 
     #[test]
     fn a_cell_is_freed_with_its_last_reference_or_its_last_waker_wherever_that_is() {
         let runner = idle_loop();
-        let inbox = runner.inbox();
-        let before = Arc::strong_count(&inbox);
+        let executor = Executor::of(&runner).clone();
+        let before = executor.count();
         for wakers in 0..3 {
             let held = Rc::new(());
             let future = Rc::clone(&held);
@@ -811,19 +937,19 @@ mod tests {
                 1,
                 "the future goes with the references"
             );
-            assert_eq!(living(&inbox, before), usize::from(wakers > 0));
+            assert_eq!(living(&executor, before), usize::from(wakers > 0));
             thread::spawn(move || kept.into_iter().for_each(Waker::wake))
                 .join()
                 .unwrap();
-            assert_eq!(living(&inbox, before), 0);
+            assert_eq!(living(&executor, before), 0);
         }
     }
 
     #[test]
     fn a_slot_keeps_the_cell_of_its_task_until_another_comes_or_it_goes() {
-        let runner = idle_loop();
-        let inbox = runner.inbox();
-        let before = Arc::strong_count(&inbox);
+        let mut runner = idle_loop();
+        let executor = Executor::of(&runner).clone();
+        let before = executor.count();
         let slot = WakerSlot::default();
         slot.wake();
         let (one, other) = (born(&runner, async {}), born(&runner, async {}));
@@ -838,13 +964,15 @@ mod tests {
         assert!(one.cell().wake_state.state.clear_queued() && holds(&one));
         drop(one);
         slot.wake(); // its future has gone
-        assert_eq!(living(&inbox, before), 2);
+        assert_eq!(living(&executor, before), 2);
         assert!(store(&other));
-        assert_eq!(living(&inbox, before), 1);
+        assert_eq!(living(&executor, before), 2, "the messages have it");
+        runner.event_loop().turn_now().unwrap();
+        assert_eq!(living(&executor, before), 1);
         drop(other);
-        assert_eq!(living(&inbox, before), 1);
+        assert_eq!(living(&executor, before), 1);
         drop(slot);
-        assert_eq!(living(&inbox, before), 0);
+        assert_eq!(living(&executor, before), 0);
     }
 
     /// T3: the orderings of the count, with no other synchronization between the threads: the flag is
@@ -901,8 +1029,8 @@ mod tests {
     #[test]
     fn what_panics_as_it_goes_is_dropped_once_and_its_cell_is_freed() {
         let runner = idle_loop();
-        let inbox = runner.inbox();
-        let before = Arc::strong_count(&inbox);
+        let executor = Executor::of(&runner).clone();
+        let before = executor.count();
         let drops = Rc::new(Cell::new(0));
         let future = |touchy: Touchy| async move {
             let _touchy = touchy;
@@ -916,7 +1044,7 @@ mod tests {
         assert!(task.cell().drop_future().is_err());
         assert!(task.cell().drop_future().is_ok(), "it is gone");
         drop(task);
-        assert_eq!((drops.get(), living(&inbox, before)), (3, 0));
+        assert_eq!((drops.get(), living(&executor, before)), (3, 0));
     }
 
     #[test]
@@ -991,15 +1119,93 @@ mod tests {
         assert_eq!(runner.run(task).unwrap().unwrap(), 6);
     }
 
+    /// T3: in every order in which three tasks can end, and with one that is spawned meanwhile.
+    #[test]
+    fn the_list_has_each_task_that_has_not_ended_in_the_order_of_creation() {
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let mut runner = idle_loop();
+            let executor = Executor::of(&runner).clone();
+            let before = executor.count();
+            let numbers = || -> Vec<u64> {
+                let all = executor.all();
+                all.iter().map(|task| task.number()).collect()
+            };
+            let mut tasks: Vec<_> = (0..3)
+                .map(|_| Some(runner.spawn(std::future::pending::<()>())))
+                .collect();
+            let mut left: Vec<u64> = vec![1, 2, 3];
+            for (n, end) in order.into_iter().enumerate() {
+                assert_eq!(numbers(), left);
+                let task = tasks[end].take().unwrap();
+                assert!(task.cancel() && !task.cancel());
+                task.cell().link(); // as if it were new: it is in the list once
+                assert!(task.cell().unlink().is_some() && task.cell().unlink().is_none());
+                left.retain(|&number| number != task.cell().number());
+                tasks.push(Some(runner.spawn(std::future::pending::<()>())));
+                left.push(n as u64 + 4);
+            }
+            assert_eq!(numbers(), left);
+            assert_eq!(executor.all.len(), 3);
+            for task in tasks.into_iter().flatten() {
+                task.cancel();
+            }
+            assert!(executor.all().is_empty() && executor.all.first().is_none());
+            runner.event_loop().turn_now().unwrap(); // the ready queue has them, too
+            assert_eq!(living(&executor, before), 0);
+        }
+    }
+
+    /// The waiter is in the header, then in the box of the rare fields, and is woken wherever it is.
+    #[test]
+    fn a_task_has_its_waiter_and_its_rare_fields_in_either_order() {
+        let runner = idle_loop();
+        let executor = Executor::of(&runner).clone();
+        let before = executor.count();
+        let waits = born(&runner, async {});
+        let waker = waits.cell().waker().clone();
+        for waits_first in [true, false] {
+            let task = born(&runner, async {});
+            let wait = || {
+                task.cell().wait(&waker);
+                task.cell().wait(&waker);
+            };
+            if waits_first {
+                wait();
+            }
+            task.cell().set_name("named");
+            if !waits_first {
+                wait();
+            }
+            assert_eq!(&*task.cell().name(), "named");
+            let taken = task.cell().take_waiter();
+            assert!(taken.is_some_and(|taken| taken.will_wake(&waker)));
+            assert!(task.cell().take_waiter().is_none());
+            wait();
+            task.cell().wait(Waker::noop());
+            let taken = task.cell().take_waiter();
+            assert!(taken.is_some_and(|taken| !taken.will_wake(&waker)));
+            wait(); // and is dropped with the task
+        }
+        drop((waker, waits));
+        assert_eq!(living(&executor, before), 0);
+    }
+
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn a_head_takes_eighty_bytes() {
-        assert_eq!(size_of::<Header>(), 80);
+    fn a_head_takes_seventy_two_bytes() {
+        assert_eq!(size_of::<Header>(), 72);
         // Where neither is larger than the other, nothing is added.
         let of =
             |_: &NewTask<std::future::Ready<u64>>| size_of::<TaskAlloc<std::future::Ready<u64>>>();
         let future = std::future::ready(7u64);
         let larger = size_of_val(&future);
-        assert_eq!(of(&NewTask::new(future)), 80 + larger);
+        assert_eq!(of(&NewTask::new(future)), 72 + larger);
     }
 }

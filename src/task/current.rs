@@ -8,7 +8,7 @@
 //! In the notes: `current_task()`, `all_tasks()`, `get_coro()` (N16, N18).
 
 use super::cell::{Header, TaskPtr, TaskState};
-use super::executor::{self, Executor};
+use super::executor::Executor;
 use super::join_error::Reason;
 use super::unclaimed_panic::UnclaimedPanic;
 use crate::event_loop::{LoopHandle, Origin, Payload, WeakHandle, current};
@@ -101,9 +101,8 @@ impl TaskRef {
     }
 
     fn end(&self, reason: Option<Reason>) -> bool {
-        let task_id = self.cell.id();
         self.home()
-            .with(|handle| executor::cancel(handle, task_id, reason))
+            .with(|handle| Executor::cancel(handle, &self.cell, reason))
             .unwrap_or(false)
     }
 
@@ -149,11 +148,6 @@ impl TaskRef {
     /// The origin that reports show.
     pub(crate) fn origin(&self) -> Origin {
         self.cell.origin()
-    }
-
-    /// The id under which its loop runs the task.
-    pub(super) fn id(&self) -> u64 {
-        self.cell.id()
     }
 
     /// The serial number of the task on its loop, from 1.

@@ -1,9 +1,8 @@
 //! The executor of a loop: owns its tasks, and polls each when the loop's queue reaches it.
 //!
-//! A table has a reference to the cell of each task that has not ended (`cell.rs`). A future is
-//! polled in its cell, and can spawn, wake and cancel other tasks, or its own, while it runs: the
-//! table is not borrowed meanwhile, and the cancellation of the running task is only recorded. The
-//! loop and the wakers know a task by its id only.
+//! A list has a reference to the cell of each task that has not ended (`cell/task_list.rs`). A future
+//! is polled in its cell, and can spawn, wake and cancel other tasks, or its own, while it runs: the
+//! list is not borrowed meanwhile, and the cancellation of the running task is only recorded.
 //!
 //! In asyncio this is `Task.__step`; in the notes, the code that drives a coroutine (N8, N9).
 //!
@@ -20,17 +19,16 @@
 
 pub(super) use super::cell::Executor;
 
-use super::budget::BudgetGuard;
+use super::budget::{self, BudgetGuard};
 use super::cell::{
-    Cancel, Header, NewTask, PollCx, SpawnInfo, TaskPtr, TaskState, TypedTask, error_after_drop,
+    Cancel, LoopRef, NewTask, PollCx, SpawnInfo, TaskPtr, TaskState, TypedTask, error_after_drop,
 };
 use super::join::{OutputGuard, drop_unclaimed, notify_done};
 use super::join_error::{JoinError, Reason};
 use super::task_local::HideGuard;
-use crate::base::slab::SlabKey;
-use crate::base::sort_pairs::sort_pairs;
+use super::tasks::Tasks;
 use crate::event_loop::current;
-use crate::event_loop::{LoopHandle, MAIN_TASK, Origin, Payload, Scheduler};
+use crate::event_loop::{LoopHandle, Origin, Payload, Scheduler};
 use std::any::Any;
 use std::panic::Location;
 use std::rc::Rc;
@@ -39,10 +37,10 @@ use std::task::Waker;
 impl Executor {
     /// The executor of a loop, created at the first call.
     #[inline]
-    pub(super) fn of(handle: &LoopHandle) -> &Rc<Self> {
+    pub(super) fn of(handle: &LoopHandle) -> &LoopRef<Self> {
         let scheduler = handle.scheduler(|| {
-            let executor = Self::new(Rc::clone(handle.rows()), handle.weak_handle());
-            Box::new(Rc::new(executor))
+            let tasks = Tasks::new(Rc::clone(handle.rows()), handle.weak_handle());
+            Box::new(LoopRef::new(handle.inbox(), Self::new(tasks)))
         });
         scheduler
             .as_any()
@@ -52,7 +50,7 @@ impl Executor {
 
     /// Adds a future. Its first poll comes like all queued work (L5), never inside this call (N9).
     pub(super) fn spawn<F>(
-        self: &Rc<Self>,
+        executor: &LoopRef<Self>,
         handle: &LoopHandle,
         future: NewTask<F>,
         site: &'static Location<'static>,
@@ -60,57 +58,39 @@ impl Executor {
     where
         F: Future<Output: 'static> + 'static,
     {
-        let (key, task) = self.insert(future, |key| self.spawn_info(handle, key.to_bits(), site));
+        let task = future.into_task(Self::spawn_info(executor, false, site));
+        task.cell().link();
         if handle.is_closed() {
             // R081: spawned by a destructor while the loop closes. The task ends as all others did.
-            self.cancel(handle, key, None);
+            Self::cancel(handle, task.cell(), None);
         } else {
             handle.receive_earlier(); // L5: they are before it
-            self.push_ready(task.cell().clone());
+            executor.push_ready(task.cell().clone());
         }
         task
     }
 
+    #[inline]
     fn spawn_info(
-        self: &Rc<Self>,
-        handle: &LoopHandle,
-        task_id: u64,
+        executor: &LoopRef<Self>,
+        is_main: bool,
         site: &'static Location<'static>,
     ) -> SpawnInfo {
-        let number = self.spawned.get() + 1;
-        self.spawned.set(number);
+        let number = executor.spawned.get() + 1;
+        executor.spawned.set(number);
         SpawnInfo {
-            inbox: handle.inbox(),
-            executor: Rc::clone(self),
-            id: task_id,
+            executor: executor.clone(),
+            is_main,
             number,
             site,
         }
     }
 
-    fn insert<F: Future<Output: 'static> + 'static, N: ?Sized>(
-        &self,
-        future: NewTask<F, N>,
-        info: impl FnOnce(SlabKey) -> SpawnInfo,
-    ) -> (SlabKey, TypedTask<F::Output>) {
-        let mut made = None;
-        let key = self.table.borrow_mut().insert_with(|key| {
-            let task = future.into_task(info(key));
-            let cell = task.cell().clone();
-            made = Some(task);
-            cell
-        });
-        (key, made.expect("the closure has run"))
-    }
-
     /// Drops a task's future where it waits, or, if it is running, when it next yields. `true`
     /// exactly if this call ends the task.
-    pub(super) fn cancel(&self, handle: &LoopHandle, key: SlabKey, reason: Option<Reason>) -> bool {
-        let mut tasks = self.table.borrow_mut();
-        let Some(cell) = tasks.get(key) else {
-            return false;
-        };
-        if cell.id() == MAIN_TASK {
+    pub(super) fn cancel(handle: &LoopHandle, cell: &TaskPtr, reason: Option<Reason>) -> bool {
+        // A task that ends with its loop, and is cancelled by a destructor, is out of the list.
+        if cell.state().is_main() || !cell.is_linked() {
             return false;
         }
         let cancel = cell.state().cancel();
@@ -121,8 +101,7 @@ impl Executor {
         if cancel == Cancel::EndsAfterPoll {
             return true;
         }
-        let cell = tasks.remove(key).expect("it was there a moment ago");
-        drop(tasks);
+        let cell = cell.unlink().expect("it was there a moment ago");
         // G5: a destructor may cancel the next one, and so on.
         handle.run_bounded(move |handle| {
             let _here = handle.enter_if_needed();
@@ -166,37 +145,36 @@ impl Executor {
     /// Makes the caller's own future a task of this loop, as long as it is polled by
     /// [`Executor::poll_main`]. `N` is the type whose name the task reports.
     pub(super) fn adopt_main<N>(
-        self: &Rc<Self>,
-        handle: &LoopHandle,
+        executor: &LoopRef<Self>,
         site: &'static Location<'static>,
-    ) -> (SlabKey, TypedTask<()>) {
+    ) -> TypedTask<()> {
         let absent = NewTask::<_, N>::new(std::future::pending());
-        self.insert(absent, |_| self.spawn_info(handle, MAIN_TASK, site))
+        let task = absent.into_task(Self::spawn_info(executor, true, site));
+        task.cell().link();
+        task
     }
 
     /// Polls the main future as the current task.
-    pub(super) fn poll_main<R>(&self, key: SlabKey, head: &Header, poll: impl FnOnce() -> R) -> R {
+    pub(super) fn poll_main<R>(&self, task: &TaskPtr, poll: impl FnOnce() -> R) -> R {
         /// Runs also if the poll panics.
-        struct Suspends<'a>(&'a Header);
+        struct Suspends<'a>(&'a TaskPtr);
         impl Drop for Suspends<'_> {
             fn drop(&mut self) {
                 self.0.state().park_main();
             }
         }
-        let _polling = PollScope::begin(self);
-        let _suspends = Suspends(head);
-        self.current.set(key.to_bits());
-        head.state().begin_main_poll();
-        head.count_poll();
-        self.main.set(Some(head.site()));
-        poll()
+        let _budget = BudgetGuard::full();
+        let _suspends = Suspends(task);
+        task.state().begin_main_poll();
+        task.count_poll();
+        self.main.set(Some(task.site()));
+        self.current.during(task, poll)
     }
 
     /// Removes the main task, which has ended or is given up by its caller: `end` is its final
     /// state (T3).
-    pub(super) fn release_main(&self, key: SlabKey, end: TaskState) {
-        let cell = self.table.borrow_mut().remove(key);
-        if let Some(cell) = cell {
+    pub(super) fn release_main(&self, task: &TaskPtr, end: TaskState) {
+        if let Some(cell) = task.unlink() {
             cell.state().complete(end);
             // An older main task may still exist.
             if self.main.get() == Some(cell.site()) {
@@ -205,72 +183,37 @@ impl Executor {
         }
     }
 
+    /// The task that is being polled.
+    pub(super) fn current(&self) -> Option<TaskPtr> {
+        self.current.get()
+    }
+
     /// All tasks that have not ended, in the order of creation.
     pub(super) fn all(&self) -> Vec<TaskPtr> {
-        let tasks = self.table.borrow();
-        let mut all = Vec::new();
-        for key in self.keys() {
-            if let Some(cell) = tasks.get(key) {
-                all.push(cell.clone());
-            }
-        }
-        all
-    }
-
-    /// The keys of all tasks, in the order of creation.
-    fn keys(&self) -> impl Iterator<Item = SlabKey> + use<> {
-        let tasks = self.table.borrow();
-        let mut all = Vec::with_capacity(tasks.len());
-        for (key, cell) in tasks.iter() {
-            all.push((cell.number(), key.to_bits()));
-        }
-        let all = sort_pairs(all).into_iter();
-        all.map(|(_, key)| SlabKey::from_bits(key))
+        self.all.all()
     }
 }
 
-/// Cancels a task by its id, for handles that do not know its type.
-pub(super) fn cancel(handle: &LoopHandle, task_id: u64, reason: Option<Reason>) -> bool {
-    Executor::of(handle).cancel(handle, SlabKey::from_bits(task_id), reason)
-}
-
-/// The time in which tasks are polled, one after another. The current task and the budget are set
-/// for each poll, and reset only where code may run outside a poll: at the end of a task, and here.
-/// That saves instructions for each poll.
-struct PollScope<'a> {
-    executor: &'a Executor,
-    _budget: BudgetGuard,
-}
-
-impl<'a> PollScope<'a> {
-    #[inline]
-    fn begin(executor: &'a Executor) -> Self {
-        Self {
-            executor,
-            _budget: BudgetGuard::full(),
-        }
+/// Cancels the task of this loop with this waker, by which another thread refers to it.
+pub(super) fn cancel(handle: &LoopHandle, waker: &Waker, reason: Option<Reason>) {
+    if let Some(task) = TaskPtr::of_waker(waker, Executor::of(handle)) {
+        Executor::cancel(handle, &task, reason);
     }
 }
 
-impl Drop for PollScope<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.executor.end_polls();
-    }
-}
-
-impl Scheduler for Rc<Executor> {
+impl Scheduler for LoopRef<Executor> {
     fn run(&self, handle: &LoopHandle) {
         // A nested loop hides the task-locals of the task that turns it.
         let _hidden = current::is_nested().then(HideGuard::all);
-        let _polling = PollScope::begin(self);
+        // Filled anew for each poll, suspended at the end of a task, and left here.
+        let _budget = BudgetGuard::full();
         let mut poll_cx = PollCx::new(self, handle);
         // In debug mode the loop times each poll.
         let runs_row = !handle.is_debug();
         loop {
             let next = self.ready.borrow_mut().pop();
             if let Some(task) = next {
-                handle.trace_call("job", task.id());
+                handle.trace_call("job", task.number());
                 task.state().clear_queued();
                 // Not if it has ended: it may have been cancelled after it was woken.
                 let has_ended = task.poll(&mut poll_cx);
@@ -290,24 +233,21 @@ impl Scheduler for Rc<Executor> {
             return (Origin::Other, Some(payload));
         };
         let _hidden = current::is_nested().then(HideGuard::all);
-        // Without a budget, and with no current task.
-        let _polling = PollScope::begin(self);
-        self.clear_current();
+        // Without a budget.
+        let _budget = BudgetGuard::full();
+        budget::suspend();
         let origin = task.origin();
         handle.check_current(|| origin.clone());
-        self.remove(task.id());
+        drop(task.unlink());
         Executor::end(handle, &task, JoinError::Panicked(payload));
         handle.drop_guarded(task);
         (origin, None)
     }
 
-    fn queue(&self, task_id: u64) {
-        let task = self
-            .table
-            .borrow()
-            .get(SlabKey::from_bits(task_id))
-            .cloned();
-        task.into_iter().for_each(|task| self.push_ready(task));
+    fn queue(&self, waker: &Waker) {
+        if let Some(task) = TaskPtr::of_waker(waker, self) {
+            self.wake(task.state().is_main(), &task);
+        }
     }
 
     fn reorder(&self, order: &[usize]) {
@@ -343,7 +283,7 @@ impl Scheduler for Rc<Executor> {
     }
 
     fn task_count(&self) -> usize {
-        self.table.borrow().len()
+        self.all.len()
     }
 
     fn close(&self, handle: &LoopHandle) -> Vec<String> {
@@ -355,11 +295,9 @@ impl Scheduler for Rc<Executor> {
         }
         // In the order of creation. A destructor may end other tasks, which are then not found; it
         // cannot spawn: on a closed loop a new task ends at once.
-        for key in self.keys() {
-            let cell = self.table.borrow_mut().remove(key);
-            if let Some(cell) = cell {
-                Executor::end(handle, &cell, JoinError::Cancelled);
-            }
+        while let Some(cell) = self.all.first() {
+            drop(cell.unlink());
+            Executor::end(handle, &cell, JoinError::Cancelled);
         }
         // One by one: an output that is dropped with its task may panic.
         loop {

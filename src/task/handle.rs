@@ -98,7 +98,7 @@ impl<T: 'static> Task<T> {
         F: Future<Output = T> + 'static,
     {
         Self {
-            task: Executor::of(handle).spawn(handle, future, site),
+            task: Executor::spawn(Executor::of(handle), handle, future, site),
         }
     }
 

@@ -10,7 +10,6 @@
 use super::cell::{TaskState, TypedTask};
 use super::executor::Executor;
 use super::join::notify_done;
-use crate::base::slab::SlabKey;
 use crate::event_loop::LoopHandle;
 use std::cell::Cell;
 use std::panic::Location;
@@ -22,7 +21,6 @@ use std::task::{Context, Poll};
 pub(crate) struct MainTask<'a> {
     handle: &'a LoopHandle,
     executor: &'a Executor,
-    key: SlabKey,
     task: TypedTask<()>,
     /// The state in which the task ends if it is dropped now.
     end: Cell<TaskState>,
@@ -36,13 +34,12 @@ impl<'a> MainTask<'a> {
     #[track_caller]
     pub(crate) fn new<F: Future>(handle: &'a LoopHandle) -> Self {
         let executor = Executor::of(handle);
-        let (key, task) = executor.adopt_main::<F>(handle, Location::caller());
+        let task = Executor::adopt_main::<F>(executor, Location::caller());
         handle.receive_earlier(); // they are before it
         executor.push_main();
         Self {
             handle,
             executor,
-            key,
             task,
             end: Cell::new(TaskState::Cancelled),
             turn: Cell::new(0),
@@ -66,7 +63,7 @@ impl<'a> MainTask<'a> {
         }
         self.turn.set(turn);
         self.end.set(TaskState::Panicked);
-        let polled = self.executor.poll_main(self.key, cell, || {
+        let polled = self.executor.poll_main(cell, || {
             future.poll(&mut Context::from_waker(&cell.waker()))
         });
         self.end.set(match polled {
@@ -79,7 +76,7 @@ impl<'a> MainTask<'a> {
 
 impl Drop for MainTask<'_> {
     fn drop(&mut self) {
-        self.executor.release_main(self.key, self.end.get());
+        self.executor.release_main(self.task.cell(), self.end.get());
         notify_done(self.handle, self.task.cell());
     }
 }

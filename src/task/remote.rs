@@ -6,7 +6,7 @@
 //! In asyncio this is `run_coroutine_threadsafe`.
 
 use super::cell::{NewTask, TypedTask};
-use super::executor;
+use super::executor::Executor;
 use super::handle::Task;
 use super::join_error::JoinError;
 use super::remote_shared::{Ended, Failed, RemoteState, ended};
@@ -16,6 +16,7 @@ use crate::event_loop::panics::catch;
 use crate::event_loop::{LoopClosed, LoopHandle, RemoteHandle};
 use std::panic::Location;
 use std::sync::Arc;
+use std::task::Waker;
 
 impl RemoteHandle {
     /// Calls `make` on the loop's thread, and runs the future that it returns as a task there. The
@@ -88,10 +89,10 @@ impl<T: Send + 'static> SettleOnDrop<T> {
             Some(result) => self.settle(handle, ended(task.cell(), result)),
             None => {
                 let shared = Arc::clone(&self.0);
-                let task_id = task.forward(move |handle, result| self.settle(handle, result));
-                if let Some(error) = shared.runs(task_id) {
+                let waker = task.forward(move |handle, result| self.settle(handle, result));
+                if let Some(error) = shared.runs(waker) {
                     // The task was cancelled while `make` ran.
-                    executor::cancel(handle, task_id, error.into_reason());
+                    Executor::cancel(handle, task.cell(), error.into_reason());
                 }
             }
         }
@@ -114,14 +115,15 @@ impl<T: Send + 'static> Drop for SettleOnDrop<T> {
 }
 
 impl<T: 'static> Task<T> {
-    /// Gives the result to `take` as soon as there is one, before any waiter is notified.
-    fn forward(&self, take: impl FnOnce(&LoopHandle, Ended<T>) + 'static) -> u64 {
+    /// Gives the result to `take` as soon as there is one, before any waiter is notified. Returns the
+    /// waker of the task, by which another thread refers to it.
+    fn forward(&self, take: impl FnOnce(&LoopHandle, Ended<T>) + 'static) -> Waker {
         self.cell().set_result_sink(Box::new(move |handle, cell| {
             let task = TypedTask::<T>::of(cell);
             if let Some(result) = task.and_then(|task| task.take()) {
                 take(handle, ended(cell, result));
             }
         }));
-        self.cell().id()
+        self.cell().waker().clone()
     }
 }

@@ -44,7 +44,7 @@ pub(super) enum State<T> {
     /// Sent, and not yet a task; with an error if it is to be cancelled on arrival.
     Sent(Option<JoinError>),
     /// A task of the loop, with this id.
-    Runs(u64),
+    Runs(Waker),
     Settled(Ended<T>),
     /// T4: delivered once.
     Taken,
@@ -117,9 +117,9 @@ impl<T> RemoteState<T> {
     }
 
     /// Records the id of the new task; `Some` if it was cancelled in the meantime.
-    pub(super) fn runs(&self, task_id: u64) -> Option<JoinError> {
+    pub(super) fn runs(&self, waker: Waker) -> Option<JoinError> {
         let mut inner = self.inner();
-        match std::mem::replace(&mut inner.state, State::Runs(task_id)) {
+        match std::mem::replace(&mut inner.state, State::Runs(waker)) {
             State::Sent(cancelled) => cancelled,
             other => {
                 inner.state = other;

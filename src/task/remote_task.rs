@@ -19,7 +19,7 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// The reason why blocking on a remote task returned no value.
@@ -208,11 +208,11 @@ impl<T: Send + 'static> RemoteTask<T> {
             State::Sent(cancelled) => {
                 *cancelled = Some(reason.map_or(JoinError::Cancelled, JoinError::CancelledFor));
             }
-            State::Runs(task_id) => {
-                let task_id = *task_id;
+            State::Runs(waker) => {
+                let waker = waker.clone();
                 drop(inner);
                 let cancel = move |handle: &LoopHandle| {
-                    executor::cancel(handle, task_id, reason);
+                    executor::cancel(handle, &waker, reason);
                 };
                 self.shared.home.send_call(cancel, site);
             }
@@ -244,16 +244,16 @@ impl<T: Send + 'static> RemoteTask<T> {
             Ok(None) => inner.waker.replace(waker),
             _ => Some(waker),
         };
-        let task_id = match inner.state {
-            State::Runs(task_id) => Some(task_id),
+        let running = match &inner.state {
+            State::Runs(running) if self.shared.home.is_loop_thread() => Some(running.clone()),
             _ => None,
         };
         drop(inner);
         if let Some((waker, _cross_loop)) = unused {
             drop_waker(waker);
         }
-        if let Some(task_id) = task_id.filter(|_| self.shared.home.is_loop_thread()) {
-            assert_not_current(&self.shared.home, task_id);
+        if let Some(running) = running {
+            assert_not_current(&self.shared.home, &running);
         }
         match taken {
             Ok(Some(result)) => Poll::Ready(result.map_err(Failed::into_error)),
@@ -263,13 +263,14 @@ impl<T: Send + 'static> RemoteTask<T> {
     }
 }
 
-/// R097: panics if the task with this id is the current one, which would wait for itself for ever.
+/// R097: panics if this is the waker of the current task, which would wait for itself for ever.
 /// The check is made only on the thread of this inbox.
 #[track_caller]
-fn assert_not_current(home: &Arc<Inbox>, task_id: u64) {
+fn assert_not_current(home: &Arc<Inbox>, waker: &Waker) {
     // Another loop of this thread may have a task with the same id.
     if current::is_own_thread(home) {
-        let task = current_task().filter(|task| task.id() == task_id);
+        let is_it = |task: &TaskRef| task.cell().waker().will_wake(waker);
+        let task = current_task().filter(is_it);
         task.inspect(TaskRef::assert_not_current);
     }
 }

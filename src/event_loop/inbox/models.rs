@@ -20,6 +20,7 @@ use readily_sys::fork::ForkGuard;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
 
 /// A model of an eventfd: notifications add up, and one wait consumes them all.
 struct ModelNotifier {
@@ -137,9 +138,14 @@ impl Fixture {
     }
 }
 
+/// A wake of the task with this number.
+fn wake(number: u64) -> Message {
+    Message::Wake(number, Waker::noop().clone())
+}
+
 fn task_ids(messages: &[Message]) -> Vec<u64> {
     let task_id = |message: &Message| match message {
-        Message::Wake(task_id) => *task_id,
+        Message::Wake(number, _) => *number,
         _ => panic!("only task ids were sent"),
     };
     messages.iter().map(task_id).collect()
@@ -152,7 +158,7 @@ fn every_message_is_read_and_a_sleep_pays_one_notification() {
         let home = Fixture::new();
         let senders = [1, 2].map(|task_id| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.send(Message::Wake(task_id))))
+            thread::spawn(move || assert!(inbox.send(wake(task_id))))
         });
         let (mut got, mut waits) = (Vec::new(), 0);
         while got.len() < 2 {
@@ -203,7 +209,7 @@ fn a_notification_that_meets_the_end_of_a_sleep_is_not_lost() {
         let home = Fixture::new();
         let sender = thread::spawn({
             let inbox = home.inbox();
-            move || assert!(inbox.send(Message::Wake(1)))
+            move || assert!(inbox.send(wake(1)))
         });
         // Awake, then asleep, then woken by a timer.
         let notified = home.check();
@@ -229,7 +235,7 @@ fn a_host_is_called_for_what_came_during_its_turn() {
         let home = Fixture::new();
         let senders = [1, 2].map(|task_id| {
             let inbox = home.inbox();
-            thread::spawn(move || assert!(inbox.send(Message::Wake(task_id))))
+            thread::spawn(move || assert!(inbox.send(wake(task_id))))
         });
         let mut got = 0;
         loop {
@@ -265,7 +271,7 @@ fn a_loop_that_closes_reads_a_message_or_gives_it_back() {
         });
         let waker = thread::spawn({
             let inbox = home.inbox();
-            move || usize::from(inbox.send(Message::Wake(1)))
+            move || usize::from(inbox.send(wake(1)))
         });
         let notified = home.check();
         let read = home.read(notified).len();

@@ -6,40 +6,47 @@
 //!
 //! In the notes: the queries of a Task (N16). Rules: T3, T4.
 
+use super::extra::Extra;
+use super::loop_ref::LoopRef;
 use super::rare_fields::{RareFields, ResultSink};
 use super::state::{State, TaskState};
 use super::waker::WakeState;
-use super::{Executor, TaskPtr, TaskWaker, Vtable};
+use super::{Executor, TaskPtr, Vtable};
 use crate::event_loop::{Inbox, Origin, WeakHandle};
 use crate::task::done::DoneList;
 use crate::task::join_error::{JoinError, Reason};
 use crate::task::waiters::WakerList;
 use std::any::Any;
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 
 /// The part for the loop's thread.
 pub(super) struct LocalPart {
-    /// The serial number of the task on its loop, from 1.
-    number: u64,
     site: &'static Location<'static>,
-    pub(super) executor: Rc<Executor>,
     /// References to the cell on this thread.
     references: Cell<u32>,
     polls: Cell<u32>,
-    /// The waker to wake at the end: a task has one handle, and so one waiter with a `Task`.
-    waiter: Cell<Option<TaskWaker>>,
-    rare: OnceCell<Box<RareFields>>,
+    /// The waker to wake at the end, and the rare fields.
+    pub(super) extra: Extra<RareFields>,
+    pub(super) links: Links,
+}
+
+/// The neighbours of a task in the list of its executor: for `task_list.rs` only.
+#[derive(Default)]
+pub(super) struct Links {
+    pub(super) previous: Cell<Option<NonNull<Header>>>,
+    pub(super) next: Cell<Option<NonNull<Header>>>,
 }
 
 /// The data that the loop gives a new task.
 pub(in crate::task) struct SpawnInfo {
-    pub(in crate::task) inbox: Arc<Inbox>,
-    pub(in crate::task) executor: Rc<Executor>,
-    pub(in crate::task) id: u64,
+    pub(in crate::task) executor: LoopRef<Executor>,
+    /// Whether the future is polled by its own caller.
+    pub(in crate::task) is_main: bool,
+    /// The serial number of the task on its loop, from 1.
     pub(in crate::task) number: u64,
     pub(in crate::task) site: &'static Location<'static>,
 }
@@ -54,12 +61,6 @@ pub(in crate::task) struct Header {
 }
 
 impl LocalPart {
-    /// Whether only the executor has to be dropped.
-    #[inline]
-    pub(super) fn is_bare(&mut self) -> bool {
-        self.rare.get().is_none() && self.waiter.get_mut().is_none()
-    }
-
     /// Adds a reference on this thread.
     #[inline]
     pub(super) fn inc_ref(&self) {
@@ -82,15 +83,13 @@ impl Header {
     pub(super) fn new(vtable: &'static Vtable, info: SpawnInfo) -> Self {
         Self {
             vtable,
-            wake_state: WakeState::new(info.id, info.inbox),
+            wake_state: WakeState::new(info.number, info.is_main, info.executor.into_ptr()),
             local_part: LocalPart {
-                number: info.number,
                 site: info.site,
-                executor: info.executor,
                 references: Cell::new(1),
                 polls: Cell::new(0),
-                waiter: Cell::new(None),
-                rare: OnceCell::new(),
+                extra: Extra::new(),
+                links: Links::default(),
             },
         }
     }
@@ -104,22 +103,18 @@ impl Header {
         self.state().task_state()
     }
 
-    pub(in crate::task) fn id(&self) -> u64 {
-        self.wake_state.id
-    }
-
     pub(in crate::task) fn inbox(&self) -> &Arc<Inbox> {
-        &self.wake_state.inbox
+        self.wake_state.inbox()
     }
 
     /// A handle of the task's loop.
     pub(in crate::task) fn home(&self) -> &WeakHandle {
-        self.local_part.executor.handle()
+        self.executor().handle()
     }
 
     /// The serial number of the task on its loop, from 1.
     pub(in crate::task) fn number(&self) -> u64 {
-        self.local_part.number
+        self.wake_state.number
     }
 
     pub(in crate::task) fn site(&self) -> &'static Location<'static> {
@@ -135,14 +130,17 @@ impl Header {
         self.wake_state.is_recording()
     }
 
-    fn rare(&self) -> &RareFields {
-        self.local_part.rare.get_or_init(Box::default)
+    pub(super) fn rare(&self) -> &RareFields {
+        self.local_part.extra.get_or_init(|waiter| RareFields {
+            waiter: Cell::new(waiter),
+            ..RareFields::default()
+        })
     }
 
     /// Whether any of the rare fields may be in use.
     #[inline]
     pub(in crate::task) fn has_rare_fields(&self) -> bool {
-        self.local_part.rare.get().is_some()
+        self.local_part.extra.get().is_some()
     }
 
     #[inline]
@@ -164,10 +162,10 @@ impl Header {
     }
 
     pub(in crate::task) fn name(&self) -> Rc<str> {
-        let given = self.local_part.rare.get();
+        let given = self.local_part.extra.get();
         match given.and_then(|extra| extra.name.borrow().clone()) {
             Some(name) => name,
-            None => format!("Task-{}", self.local_part.number).into(),
+            None => format!("Task-{}", self.number()).into(),
         }
     }
 
@@ -176,7 +174,7 @@ impl Header {
     }
 
     pub(in crate::task) fn reason(&self) -> Option<Reason> {
-        self.local_part.rare.get()?.reason.borrow().clone()
+        self.local_part.extra.get()?.reason.borrow().clone()
     }
 
     pub(in crate::task) fn set_reason(&self, reason: Option<Reason>) {
@@ -190,12 +188,12 @@ impl Header {
     }
 
     pub(in crate::task) fn take_result_sink(&self) -> Option<ResultSink> {
-        self.local_part.rare.get()?.result_sink.take()
+        self.local_part.extra.get()?.result_sink.take()
     }
 
     /// The done-callbacks, if there ever were any.
     pub(in crate::task) fn done(&self) -> Option<&DoneList<TaskPtr>> {
-        Some(&self.local_part.rare.get()?.done)
+        Some(&self.local_part.extra.get()?.done)
     }
 
     pub(in crate::task) fn done_or_new(&self) -> &DoneList<TaskPtr> {
@@ -204,7 +202,7 @@ impl Header {
 
     /// The waiters without a `Task`, if there ever were any.
     pub(in crate::task) fn waiters(&self) -> Option<&WakerList> {
-        Some(&self.local_part.rare.get()?.waiters)
+        Some(&self.local_part.extra.get()?.waiters)
     }
 
     pub(in crate::task) fn waiters_or_new(&self) -> &WakerList {
@@ -232,48 +230,11 @@ impl Header {
     }
 
     pub(in crate::task) fn shared_result<R: 'static>(&self) -> Option<Rc<R>> {
-        self.local_part.rare.get()?.views.shared()?.downcast().ok()
+        self.local_part.extra.get()?.views.shared()?.downcast().ok()
     }
 
     pub(in crate::task) fn take_shared_result(&self) -> Option<Rc<dyn Any>> {
-        self.local_part.rare.get()?.views.take_shared()
-    }
-
-    /// Stores the waker to wake at the end. The replaced one is dropped here: not under a borrow
-    /// (L8).
-    pub(in crate::task) fn wait(&self, waker: &Waker) {
-        let kept = self.local_part.waiter.take();
-        if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            self.local_part.waiter.set(kept);
-            return;
-        }
-        drop(kept);
-        let Some(waker) = TaskWaker::cloned(waker) else {
-            return self.wait_foreign(waker);
-        };
-        drop(self.take_waiter());
-        self.local_part.waiter.set(Some(waker));
-    }
-
-    #[cold]
-    fn wait_foreign(&self, waker: &Waker) {
-        let place = &self.rare().foreign_waiter;
-        let kept = place.take();
-        if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-            return place.set(kept);
-        }
-        drop(kept);
-        let waker = waker.clone();
-        drop(self.take_waiter());
-        place.set(Some(waker));
-    }
-
-    #[inline]
-    pub(in crate::task) fn take_waiter(&self) -> Option<Waker> {
-        match self.local_part.waiter.take() {
-            Some(waker) => Some(waker.into_waker()),
-            None => self.local_part.rare.get()?.foreign_waiter.take(),
-        }
+        self.local_part.extra.get()?.views.take_shared()
     }
 
     /// T3: ends the task, once, without a value.

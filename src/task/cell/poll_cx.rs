@@ -4,8 +4,10 @@
 //! recorded here. Rules: T3, F1.
 
 use super::state::BeginEnd;
+use super::task_list::CurrentTask;
 use super::{Executor, TaskPtr};
 use crate::event_loop::{LoopHandle, Payload};
+use crate::task::budget;
 use crate::task::join_error::JoinError;
 
 /// One poll of a task: what the cell reports to the executor when the poll begins, when it returns,
@@ -28,11 +30,12 @@ impl<'a> PollCx<'a> {
         }
     }
 
-    /// The poll begins.
+    /// The poll begins. Returns the place of the current task.
     #[inline]
-    pub(super) fn begin(&self, cell: &TaskPtr) {
-        self.executor.begin_poll(cell.id());
+    pub(super) fn begin(&self, cell: &TaskPtr) -> &'a CurrentTask {
+        budget::reset(); // F1
         cell.count_poll();
+        &self.executor.current
     }
 
     /// The poll was ready, and the task ends here.
@@ -51,12 +54,13 @@ impl<'a> PollCx<'a> {
         self.remove(cell);
     }
 
-    /// Removes the task from the table, before its future is dropped. The caller of the poll has a
+    /// Removes the task from the list, before its future is dropped. The caller of the poll has a
     /// reference.
     #[inline(always)] // at the end of a task that returns, and in a cold function
     fn remove(&self, cell: &TaskPtr) {
-        self.executor.clear_current();
-        self.executor.remove(cell.id());
+        self.executor.current.clear();
+        budget::suspend();
+        drop(cell.unlink());
     }
 
     /// The future of a task that ends panicked while it was dropped.

@@ -2,8 +2,8 @@
 //!
 //! They are in a box that is allocated when the first of them is needed.
 
-use super::TaskPtr;
 use super::views::Views;
+use super::{TaskPtr, TaskWaker};
 use crate::event_loop::{LoopHandle, Payload};
 use crate::task::done::DoneList;
 use crate::task::join_error::Reason;
@@ -18,6 +18,9 @@ pub(in crate::task) type ResultSink = Box<dyn FnOnce(&LoopHandle, &TaskPtr)>;
 /// The fields that few tasks use.
 #[derive(Default)]
 pub(super) struct RareFields {
+    /// The waker to wake at the end, if it is that of a task: a task has one handle, and so one waiter
+    /// with a `Task`.
+    pub(super) waiter: Cell<Option<TaskWaker>>,
     pub(super) name: RefCell<Option<Rc<str>>>,
     /// The waker to wake at the end, if it is not that of a task.
     pub(super) foreign_waiter: Cell<Option<Waker>>,

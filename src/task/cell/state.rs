@@ -83,6 +83,8 @@ const DETACHED: u16 = 1 << 7;
 const SEEN: u16 = 1 << 8;
 /// A done-callback may still inspect the result.
 const VIEWED: u16 = 1 << 9;
+/// The future is polled by its own caller, and not by the executor.
+const MAIN: u16 = 1 << 11;
 
 /// What a wake has to do.
 #[must_use]
@@ -157,11 +159,18 @@ pub(in crate::task) struct State {
 
 impl State {
     /// The state of a task that is about to be queued for the first time.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_main: bool) -> Self {
+        let main = if is_main { MAIN } else { 0 };
         Self {
             queued: AtomicBool::new(true),
-            word: AtomicU16::new(TaskState::Created as u16 | Body::Future as u16),
+            word: AtomicU16::new(TaskState::Created as u16 | Body::Future as u16 | main),
         }
+    }
+
+    /// Whether this is a main task, whose future its own caller polls.
+    #[inline]
+    pub(in crate::task) fn is_main(&self) -> bool {
+        self.has(MAIN)
     }
 
     #[inline]

@@ -1,8 +1,8 @@
-//! The part of a task that wakers touch: the task id, the queued flag, and the loop's inbox.
+//! The part of a task that wakers touch: its number, the queued flag, and the loop's inbox.
 //!
 //! A waker must work from any thread and long after its loop has gone, while the future it wakes
-//! never leave its thread. So this struct has all that a waker touches, and no more: the task id,
-//! the loop's inbox, and a count of the shares in the cell. It is a part of the task's cell
+//! never leave its thread. So this struct has all that a waker touches, and no more: the task's
+//! number, the way to the loop's inbox, and a count of the shares in the cell. It is a part of the task's cell
 //! (`cell.rs`), which is freed with the last share. On the loop's own thread a wake is a flag, a
 //! comparison and a push; on any other thread it goes through the inbox, and notifies the poller
 //! once per sleep.
@@ -20,44 +20,54 @@
 //!   after all the others. (`Arc` acquires by a fence, in the last release only; ThreadSanitizer
 //!   does not know of fences.)
 
+use super::Executor;
+use super::loop_ref::LoopPtr;
 use super::state::{State, Wake};
 use crate::base::sync::AtomicU32;
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 
 #[cfg(all(loom, test))]
 mod models;
 
 pub(super) struct WakeState {
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) id: u64,
+    pub(super) shared: LoopPtr<Executor>,
+    /// The serial number of the task on its loop, from 1.
+    pub(super) number: u64,
     pub(super) ref_count: RefCount,
     pub(super) state: State,
 }
 
 impl WakeState {
     /// The state of a task that is about to be queued for the first time.
-    pub(super) fn new(task_id: u64, home: Arc<Inbox>) -> Self {
+    pub(super) fn new(number: u64, is_main: bool, shared: LoopPtr<Executor>) -> Self {
         Self {
-            inbox: home,
-            id: task_id,
+            shared,
+            number,
             ref_count: RefCount(AtomicU32::new(1)),
-            state: State::new(),
+            state: State::new(is_main),
         }
+    }
+
+    #[inline]
+    pub(super) fn inbox(&self) -> &Arc<Inbox> {
+        self.shared.inbox()
     }
 
     /// Whether wakes of other threads arrive only as messages, and leave the flag as it is.
     pub(super) fn is_recording(&self) -> bool {
-        self.inbox.is_recording()
+        self.inbox().is_recording()
     }
 
     /// Queues the task, unless it is queued already. On the loop's thread `queue` does that, while
-    /// the future of the task is there.
+    /// the future of the task is there; on another one the inbox, to which the waker is sent that
+    /// `waker` makes.
     #[inline]
-    pub(super) fn wake(&self, queue: impl FnOnce()) {
-        if !current::is_own_thread(&self.inbox) {
-            return self.wake_remote();
+    pub(super) fn wake(&self, queue: impl FnOnce(), waker: impl FnOnce() -> Waker) {
+        if !current::is_own_thread(self.inbox()) {
+            return self.wake_remote(waker);
         }
         if self.state.wake_local() == Wake::Queue {
             queue();
@@ -65,11 +75,11 @@ impl WakeState {
     }
 
     #[cold]
-    fn wake_remote(&self) {
+    fn wake_remote(&self, waker: impl FnOnce() -> Waker) {
         // In a recording each wake from another thread is a message: whether it finds the flag set
         // depends on timing.
-        if self.inbox.is_recording() || self.state.wake() == Wake::Queue {
-            self.inbox.wake_task(self.id);
+        if self.inbox().is_recording() || self.state.wake() == Wake::Queue {
+            self.inbox().wake_task(self.number, waker());
         }
     }
 }
@@ -89,6 +99,13 @@ impl RefCount {
             // Two thousand million leaked clones: aborts, as `Arc` does.
             std::process::abort();
         }
+    }
+
+    /// Whether there is no other share than that of the caller. Then no other thread has one to clone,
+    /// and all that the others did happened before this.
+    #[inline]
+    pub(super) fn is_unique(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 1
     }
 
     /// Releases a share; `true` if it was the last one: the caller then frees the cell.

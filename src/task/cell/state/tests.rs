@@ -16,7 +16,7 @@ struct Checked {
 impl Checked {
     fn new() -> Self {
         Self {
-            state: State::new(),
+            state: State::new(false),
             polls: false,
             has_future: true,
             has_output: false,
@@ -114,7 +114,7 @@ fn each_transition_is_granted_only_where_the_ones_before_allow_it() {
 
 #[test]
 fn a_task_is_queued_by_one_wake_between_two_polls() {
-    let state = State::new();
+    let state = State::new(false);
     assert_eq!(
         state.wake(),
         Wake::Nothing,
@@ -128,7 +128,7 @@ fn a_task_is_queued_by_one_wake_between_two_polls() {
 #[test]
 fn a_dropped_handle_drops_the_result_unless_a_callback_may_inspect_it() {
     for (ended, viewed) in [(false, false), (true, false), (true, true)] {
-        let state = State::new();
+        let state = State::new(false);
         if ended {
             state.complete(TaskState::Done);
         }
@@ -143,14 +143,14 @@ fn a_dropped_handle_drops_the_result_unless_a_callback_may_inspect_it() {
 
 #[test]
 fn a_task_that_is_ending_or_has_ended_is_not_queued_by_a_wake_on_its_thread() {
-    let state = State::new();
+    let state = State::new(false);
     assert!(state.clear_queued());
     assert_eq!(state.wake_local(), Wake::Queue);
     assert!(state.clear_queued() && state.take_future());
     assert_eq!(state.wake_local(), Wake::Nothing);
     assert!(!state.clear_queued(), "and its flag stays as it is");
     // While it is polled it is queued once more (T2).
-    let state = State::new();
+    let state = State::new(false);
     assert!(state.clear_queued() && state.begin_poll() == BeginPoll::Begun);
     assert_eq!(
         (state.wake_local(), state.wake_local()),

@@ -4,15 +4,17 @@
 //! The loop's side is that of `executor.rs`: take the task out of the queue, clear the flag, poll.
 //! The task is ready when both threads have left something for it, so a lost wake, or a poll that
 //! does not see what was left, ends in a wait for ever, which loom reports. The cells and their
-//! wakers are real; a double free and a leak show in the reference count of the inbox.
+//! wakers are real; a double free and a leak show in the reference count of the inbox, which the
+//! executor has, and each task that is not freed has the executor.
 //!
 //! In the notes: the other half of `await` (N10), by which a pending task is called back. Wakes on
 //! the loop's own thread are not modelled: no other thread takes part in them.
 
-use super::super::{NewTask, SpawnInfo, TypedTask};
+use super::super::{LoopRef, NewTask, SpawnInfo, TypedTask};
 use crate::base::sync::AtomicBool;
 use crate::event_loop::Fixture;
-use crate::task::executor::Executor;
+use crate::task::cell::Executor;
+use crate::task::tasks::Tasks;
 use loom::thread;
 use std::panic::Location;
 use std::rc::Rc;
@@ -25,10 +27,12 @@ const JOB: u64 = 5;
 /// A task of this loop that has not been polled.
 fn task<F: Future<Output: 'static> + 'static>(home: &Fixture, future: F) -> TypedTask<F::Output> {
     NewTask::<F>::new(future).into_task(SpawnInfo {
-        inbox: home.inbox(),
-        executor: Rc::new(Executor::new(Rc::default(), home.weak_handle())),
-        id: JOB,
-        number: 1,
+        executor: LoopRef::new(
+            home.inbox(),
+            Executor::new(Tasks::new(Rc::default(), home.weak_handle())),
+        ),
+        is_main: false,
+        number: JOB,
         site: Location::caller(),
     })
 }
