@@ -192,14 +192,14 @@ fn atomics_of_64_bits_stand_in_one_file() {
 /// their slots. In the
 /// cell, two lend a task to its own waker, for the queue of ready tasks, six are a waker in one word,
 /// ten release the share of the loop's thread without a locked instruction, six are a waker that is sent
-/// to another thread's loop, and one is the executor of a header. Beside it are one word for a waiter or
-/// a box, the counts of what all tasks share, and the list of all tasks.
+/// to another thread's loop, one is the executor of a header, and two release a share in a test. Beside it
+/// are one word for a waiter or a box, the counts of what all tasks share, and the list of all tasks.
 const UNSAFE_IN_SYS: usize = 233;
 const CELL: &str = "src/task/cell.rs";
 const UNSAFE_IN_CELL: [(&str, usize); 4] = [
-    (CELL, 68),
+    (CELL, 70),
     ("src/task/cell/extra.rs", 3),
-    ("src/task/cell/loop_ref.rs", 17),
+    ("src/task/cell/loop_ref.rs", 20),
     ("src/task/cell/task_list.rs", 6),
 ];
 /// The test tools: code that makes wakers by hand, and uses descriptors as no program does.

@@ -840,6 +840,7 @@ unsafe fn drop_waker(header: *const ()) {
 #[cfg(test)]
 mod tests {
     use super::super::executor::Executor;
+    use super::loop_ref::LoopPtr;
     use super::*;
     use crate::clock::Manual;
     use crate::event_loop::{EventLoop, LoopHandle, PanicPolicy};
@@ -942,6 +943,81 @@ mod tests {
                 .join()
                 .unwrap();
             assert_eq!(living(&executor, before), 0);
+        }
+    }
+
+    #[test]
+    fn a_task_is_found_by_its_waker_on_its_own_loop_while_its_future_is_there() {
+        let (runner, another) = (idle_loop(), idle_loop());
+        let task = born(&runner, async {});
+        let waker = task.cell().waker().clone();
+        let found = |waker, on: &Runner| TaskPtr::of_waker(waker, Executor::of(on));
+        assert!(found(&waker, &runner).is_some_and(|found| found.is(task.cell())));
+        assert!(found(&waker, &another).is_none());
+        assert!(found(Waker::noop(), &runner).is_none());
+        assert!(task.cell().drop_future().is_ok());
+        assert!(found(&waker, &runner).is_none());
+    }
+
+    /// The last reference drops what is for the loop's thread, and another thread releases its share
+    /// before, meanwhile, or afterwards. Miri reports it if that touches what is being dropped.
+    #[test]
+    fn what_the_tasks_of_a_loop_share_is_dropped_by_the_last_reference_and_freed_by_the_last_share()
+    {
+        struct Local {
+            drops: Rc<Cell<u32>>,
+            meanwhile: Option<Box<dyn FnOnce()>>,
+            is_dropped: bool,
+        }
+        impl Drop for Local {
+            fn drop(&mut self) {
+                self.meanwhile.take().into_iter().for_each(|join| join());
+                assert!(!std::mem::replace(&mut self.is_dropped, true));
+                drop(Touchy(Rc::clone(&self.drops)));
+            }
+        }
+        let runner = idle_loop();
+        let inbox = Executor::of(&runner).inbox();
+        let before = Arc::strong_count(inbox);
+        for when in 0..3 {
+            let drops = Rc::new(Cell::new(0));
+            let begins = Arc::new(AtomicBool::new(false));
+            let begun = Arc::clone(&begins);
+            let mut local = Local {
+                drops: Rc::clone(&drops),
+                meanwhile: None,
+                is_dropped: false,
+            };
+            let (send, receive) = std::sync::mpsc::channel::<LoopPtr<Local>>();
+            let other = thread::spawn(move || {
+                let shared = receive.recv().unwrap();
+                while !begun.load(Relaxed) {
+                    thread::yield_now();
+                }
+                // SAFETY: `release` has left it a share, and this is called once.
+                unsafe { shared.drop_share() }
+            });
+            let join = move || {
+                begins.store(true, Relaxed);
+                other.join().unwrap();
+            };
+            let mut join: Option<Box<dyn FnOnce()>> = Some(Box::new(join));
+            if when == 1 {
+                local.meanwhile = join.take();
+            }
+            let shared = LoopRef::new(Arc::clone(inbox), local);
+            let pointer = shared.clone().into_ptr();
+            // SAFETY: this is the loop's thread, and the pointer was made of a reference of it.
+            drop(unsafe { pointer.release(true) });
+            send.send(pointer).unwrap();
+            if when == 0 {
+                join.take().into_iter().for_each(|join| join());
+            }
+            assert_eq!(drops.get(), 0);
+            assert!(catch(|| drop(shared)).is_err(), "its destructor panics");
+            assert_eq!(drops.get(), 1);
+            join.into_iter().for_each(|join| join());
+            assert_eq!(Arc::strong_count(inbox), before);
         }
     }
 

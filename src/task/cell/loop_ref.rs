@@ -16,7 +16,7 @@
 //!   functions. Any thread may use its inbox until then.
 
 use crate::event_loop::Inbox;
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -28,8 +28,9 @@ struct Shared<L> {
     inbox: Arc<Inbox>,
     /// The references of the loop's thread.
     references: Cell<usize>,
-    /// For the loop's thread; dropped there, with the last reference.
-    local: ManuallyDrop<L>,
+    /// For the loop's thread; dropped there, with the last reference. In an `UnsafeCell`: another
+    /// thread that releases a share borrows this struct for a moment, perhaps while it is dropped.
+    local: UnsafeCell<ManuallyDrop<L>>,
 }
 
 /// A reference on the loop's thread.
@@ -44,7 +45,7 @@ impl<L> LoopRef<L> {
         let shared = Arc::new(Shared {
             inbox,
             references: Cell::new(1),
-            local: ManuallyDrop::new(local),
+            local: UnsafeCell::new(ManuallyDrop::new(local)),
         });
         let shared = Arc::into_raw(shared).cast_mut();
         // SAFETY: a pointer from `into_raw` is not null.
@@ -82,7 +83,8 @@ impl<L> Deref for LoopRef<L> {
 
     #[inline]
     fn deref(&self) -> &L {
-        &self.shared().local
+        // SAFETY: this thread has a reference, so it is not dropped yet, and is borrowed only as shared.
+        unsafe { &*self.shared().local.get() }
     }
 }
 
@@ -127,9 +129,10 @@ unsafe fn drop_last<L>(shared: NonNull<Shared<L>>) {
         }
     }
     let share = Share(shared);
-    // SAFETY: within the allocation, which the share keeps; by the contract no reference is left that
-    // could borrow it.
-    let local = unsafe { &mut (*share.0.as_ptr()).local };
+    // SAFETY: within the allocation, which the share keeps.
+    let local = unsafe { (*share.0.as_ptr()).local.get() };
+    // SAFETY: by the contract no reference is left that could borrow it; no other thread touches it.
+    let local = unsafe { &mut *local };
     // SAFETY: it is dropped here only, and not used after this.
     unsafe { ManuallyDrop::drop(local) }
 }
@@ -157,8 +160,10 @@ impl<L> LoopPtr<L> {
     /// On the loop's thread, before [`release`](Self::release).
     #[inline]
     pub(super) unsafe fn local(&self) -> &L {
-        // SAFETY: by the contract it owns a reference of this thread, which keeps it.
-        unsafe { &(*self.0.as_ptr()).local }
+        // SAFETY: by the contract it owns a reference of this thread, which keeps the allocation.
+        let local = unsafe { (*self.0.as_ptr()).local.get() };
+        // SAFETY: it is dropped after that reference, and borrowed only as shared.
+        unsafe { &*local }
     }
 
     /// Returns the reference that it owns. With `keeps_share` it owns a share from here on.
