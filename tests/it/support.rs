@@ -77,7 +77,7 @@ pub(crate) fn watch(window: Duration) -> Guard {
         while is_done.recv_timeout(window) == Err(RecvTimeoutError::Timeout) {
             windows += 1;
             let now = if is_blind { None } else { used() };
-            if let Some(how) = verdict(before, now, windows, window) {
+            if let Some(how) = verdict(before, now, windows, window, is_ready_to_run) {
                 // Not by `eprintln`, which the harness would keep to itself.
                 let _ = writeln!(std::io::stderr(), "the test {test} hangs: {how}");
                 end_processes();
@@ -90,18 +90,19 @@ pub(crate) fn watch(window: Duration) -> Guard {
 }
 
 /// Whether a test hangs, by the processor time that it had used a window ago, and has now. A machine
-/// that has other work gives less of it, and the test takes longer; it still makes progress.
+/// that has other work gives less of it, or none, and the test takes longer; it still makes progress.
 fn verdict(
     before: Duration,
     now: Option<Duration>,
     windows: u32,
     window: Duration,
+    is_ready: impl FnOnce() -> bool,
 ) -> Option<&'static str> {
     match now {
         Some(now) if now > SPINS => Some("it does not come to an end"),
         // A loop that turns now and then, and waits for what does not come, uses less than that.
         Some(now) if now.saturating_sub(before) < window / 100 => {
-            Some("it waits, and nothing comes")
+            (!is_ready()).then_some("it waits, and nothing comes")
         }
         Some(_) => None,
         None => (windows >= BLIND).then_some("it takes too long"),
@@ -127,10 +128,33 @@ fn used_by(process: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10)) // USER_HZ is 100 everywhere
 }
 
+/// Whether one of the threads that [`used`] counts is ready to run, other than this one. With a low
+/// priority on a busy machine it may get no processor for minutes.
+fn is_ready_to_run() -> bool {
+    let this = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+    let mut ids = processes().clone();
+    ids.push(std::process::id());
+    let threads = ids.iter().flat_map(|id| {
+        let threads = std::fs::read_dir(format!("/proc/{id}/task"));
+        threads.into_iter().flatten().flatten()
+    });
+    let mut others = threads.filter(|thread| !thread.path().ends_with(&this));
+    others.any(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('R'))
+    })
+}
+
 #[test]
 fn a_test_hangs_if_it_uses_no_processor_time_or_too_much() {
     let ms = Duration::from_millis;
-    let hangs = |before, now, windows| verdict(ms(before), now, windows, ms(1000)).is_some();
+    let judge = |before, now, windows, is_ready: bool| {
+        verdict(ms(before), now, windows, ms(1000), || is_ready).is_some()
+    };
+    let hangs = |before, now, windows| judge(before, now, windows, false);
+    assert!(!judge(500, Some(ms(500)), 1, true), "it gets no processor");
+    assert!(judge(30_000, Some(ms(30_010)), 1, true));
     assert!(!hangs(0, Some(ms(10)), 1));
     assert!(!hangs(500, Some(ms(510)), 100), "slow, but it goes on");
     assert!(hangs(500, Some(ms(509)), 1));
@@ -140,9 +164,12 @@ fn a_test_hangs_if_it_uses_no_processor_time_or_too_much() {
     assert!(!hangs(0, None, BLIND - 1) && hangs(0, None, BLIND));
     if cfg!(target_os = "linux") {
         let before = used_by("self").unwrap();
-        while used_by("self").unwrap() == before {
-            std::hint::black_box(0);
-        }
+        std::thread::scope(|threads| {
+            threads.spawn(|| while !is_ready_to_run() {});
+            while used_by("self").unwrap() == before {
+                std::hint::black_box(0);
+            }
+        });
     }
 }
 
