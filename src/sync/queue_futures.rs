@@ -29,6 +29,21 @@ impl<'a, T, S: QueueOrder<T>> Get<'a, T, S> {
     }
 }
 
+impl<T, S: QueueOrder<T>> QueueState<T, S> {
+    /// Gets an item, if that does not take waiting.
+    #[inline]
+    fn get_now(&self) -> Option<Result<T, Closed>> {
+        if let Err(GetError::Empty) = self.check_item() {
+            return None; // inlined, because most getters wait
+        }
+        match self.try_take() {
+            Ok(item) => Some(Ok(item)),
+            Err(GetError::Closed) => Some(Err(Closed(()))),
+            Err(GetError::Empty) => None,
+        }
+    }
+}
+
 impl<T, S: QueueOrder<T>> Future for Get<'_, T, S> {
     type Output = Result<T, Closed>;
 
@@ -40,17 +55,12 @@ impl<T, S: QueueOrder<T>> Future for Get<'_, T, S> {
                 let granted = ready!(state.getters.poll(ticket, cx.waker()));
                 return Poll::Ready(granted.and_then(|()| state.take_reserved().ok_or(Closed(()))));
             }
-            let check = || match state.try_take() {
-                Ok(item) => Some(Ok(item)),
-                Err(GetError::Closed) => Some(Err(Closed(()))),
-                Err(GetError::Empty) => None,
-            };
-            if let Some(got) = check() {
+            if let Some(got) = state.get_now() {
                 return Poll::Ready(got);
             }
             let waker = cx.waker().clone();
             // Cloning the waker may run user code, which may have put an item.
-            if let Some(got) = check() {
+            if let Some(got) = state.get_now() {
                 drop_waker(waker);
                 return Poll::Ready(got);
             }

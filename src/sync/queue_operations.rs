@@ -72,16 +72,23 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
         self.match_waiters();
     }
 
-    pub(super) fn try_take(&self) -> Result<T, GetError> {
+    /// Whether one item may be taken without waiting.
+    #[inline]
+    pub(super) fn check_item(&self) -> Result<(), GetError> {
         let len = self.len();
         // Reserved items are taken, and waiters were first (Q2).
         if self.getters.is_empty() && len > self.reserved_items.get() {
-            return self.take().ok_or(GetError::Empty);
+            return Ok(());
         }
         match self.closed.get() && len == 0 {
             true => Err(GetError::Closed),
             false => Err(GetError::Empty),
         }
+    }
+
+    pub(super) fn try_take(&self) -> Result<T, GetError> {
+        self.check_item()?;
+        self.take().ok_or(GetError::Empty)
     }
 
     #[inline]

@@ -26,7 +26,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
 
     #[inline(never)]
     fn match_waiters_slow(&self) {
-        if self.store.try_borrow_mut().is_err() {
+        if S::COMPARES && self.store.try_borrow_mut().is_err() {
             return; // items are being compared, and the comparing call serves afterwards
         }
         let mut batch = WakeBatch::default();
