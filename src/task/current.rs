@@ -171,6 +171,7 @@ impl TaskRef {
 /// Panics if another loop than the task's runs on this thread: the task's own loop cannot run
 /// meanwhile, so waiting would block.
 #[track_caller]
+#[inline]
 pub(super) fn assert_own_loop(head: &Header) {
     assert!(
         !head.home().is_other_loop(),
