@@ -86,7 +86,7 @@ async fn count(root: PathBuf, pool: &ThreadPool) -> Result<Count, Box<dyn Error>
         directories.extend(below);
         for file in files {
             let job = pool.submit(move || read(file)).await;
-            reading.spawn(job.map_err(|_refused| "the pool was shut down")?);
+            reading.spawn(job.map_err(|refused| refused.to_string())?);
             while let Some(content) = reading.try_join_next() {
                 count.add(content??);
             }

@@ -12,7 +12,9 @@
 pub use crate::event_loop::accept_backoff::FdWaitKey;
 pub use crate::event_loop::call_handles::{WakeTimer, WakeTimerState};
 pub use crate::poll::fd::{FdOwned, FdRef};
-pub use crate::poll::virtual_kernel::{BlockingJobs, Placeholder, VirtualFd, VirtualKernel};
+pub use crate::poll::virtual_kernel::{
+    BlockingJobs, Placeholder, VirtualFd, VirtualKernel, WorkerEnd, WorkerFate, WorkerStep,
+};
 #[doc(inline)]
 pub use readily_sys::socket::Kind as FdKind;
 #[doc(inline)]

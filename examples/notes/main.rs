@@ -9,6 +9,7 @@
 
 mod callbacks;
 mod coroutines;
+mod pools;
 mod tasks;
 
 use readily::Runner;
@@ -46,6 +47,7 @@ impl Page {
 const USAGE: &str = "usage: notes";
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    pools::init(); // before all else: a worker of the pool is this program, too
     if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
@@ -58,6 +60,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     callbacks::show(&mut page, runner.event_loop())?;
     coroutines::show(&mut page, &mut runner)?;
     tasks::show(&mut page, &mut runner)?;
+    pools::show(&mut page, &mut runner)?;
     let left = runner.close();
     page.chapter("At the end");
     page.line(

@@ -59,7 +59,9 @@ pub(crate) mod virtual_kernel;
 
 pub(crate) use self::fd::{FdOwned, FdRef};
 pub(crate) use self::interest::{Interest, Trigger};
-pub(crate) use self::virtual_kernel::{BlockingJobs, VirtualFd, VirtualKernel};
+pub(crate) use self::virtual_kernel::{
+    BlockingJobs, VirtualFd, VirtualKernel, WorkerEnd, WorkerStep,
+};
 #[doc(inline)]
 pub use readily_sys::event::Event;
 pub(crate) use readily_sys::readiness::Readiness;

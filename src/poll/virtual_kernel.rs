@@ -16,6 +16,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A kernel other than the system's: it makes the sockets of a loop.
 pub trait VirtualKernel {
@@ -78,6 +79,13 @@ pub trait VirtualKernel {
         let _ = hold;
     }
 
+    /// Returns what the next step of a worker of a process pool is to be, whose loop is on this kernel: such a
+    /// worker is simulated, and its jobs run in this process. `None` if there are no workers.
+    fn worker_fate(&self, step: WorkerStep) -> Option<WorkerFate> {
+        let _ = step;
+        None
+    }
+
     /// Returns a number that identifies this kernel, the same for all handles of it and for its descriptors
     /// ([`VirtualFd::kernel_identity`]); `None` if it need not be distinguished.
     fn identity(&self) -> Option<usize> {
@@ -97,6 +105,53 @@ pub enum BlockingJobs {
     /// On the loop's own thread, at once, in an order that the seed of the loop chooses among those
     /// that threads could take. A job that waits for the loop would wait for ever.
     AtOnce,
+}
+
+/// A step of a simulated worker of a process pool: see [`VirtualKernel::worker_fate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerStep {
+    /// It is started.
+    Start,
+    /// It gets a call, the first of which is the initializer, if there is one.
+    Call,
+}
+
+/// What a simulated worker of a process pool does, and how much later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerFate {
+    /// How long it takes.
+    pub after: Duration,
+    /// What it does then.
+    pub end: WorkerEnd,
+}
+
+impl WorkerFate {
+    /// Returns the fate of a worker that does `end` after this time.
+    #[must_use]
+    pub fn new(end: WorkerEnd, after: Duration) -> Self {
+        Self { after, end }
+    }
+}
+
+/// What a simulated worker does at the end of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerEnd {
+    /// It is ready, or it runs the job and answers.
+    #[default]
+    Answers,
+    /// The system refuses the process (`EAGAIN`). A worker that runs dies.
+    Refused,
+    /// It dies before it is ready, or before it runs the job.
+    Dies,
+    /// It runs the job, and dies before it answers.
+    DiesAfterJob,
+    /// It runs the job, and sends something that is no answer.
+    Garbage,
+    /// It hangs.
+    Hangs,
 }
 
 /// A placeholder for a descriptor of the system where there is none: an unconnected socket, made when it

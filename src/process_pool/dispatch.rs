@@ -15,11 +15,12 @@
 //! - **P7** A call that a worker may have begun is never run again.
 //! - **P8** At most as many calls run at once as the pool has workers.
 
+use super::any_worker::AnyWorker;
 use super::call::{Call, Outcome};
 use super::error::JobError;
 use super::starting::{RETRY_DELAY, Started};
 use super::state::{Phase, Shared, WorkerTask};
-use super::worker_process::{Answer, WorkerProcess};
+use super::worker_process::Answer;
 use crate::combine::select::{Either, select};
 use crate::task::handle::spawn;
 use crate::time::sleep::sleep;
@@ -96,7 +97,7 @@ impl Shared {
     }
 
     /// Leaves a worker idle, unless no call can come.
-    fn park(&self, worker: Option<WorkerProcess>) {
+    fn park(&self, worker: Option<AnyWorker>) {
         let mut state = self.state.borrow_mut();
         if let (Some(worker), false) = (worker, state.is_shut_down) {
             state.idle.push(worker);
@@ -104,12 +105,7 @@ impl Shared {
     }
 
     /// Runs a call on a worker. Returns its outcome, and whether the worker can be used further.
-    async fn run(
-        &self,
-        worker: &mut WorkerProcess,
-        call: &Call,
-        frame: Vec<u8>,
-    ) -> (Outcome, bool) {
+    async fn run(&self, worker: &mut AnyWorker, call: &Call, frame: Vec<u8>) -> (Outcome, bool) {
         let limited = async {
             let answer = worker.call(&frame, call.number);
             match self.options.job_limit {
@@ -138,7 +134,7 @@ impl Shared {
 }
 
 /// The task of a worker: runs the call, and then those that are queued.
-async fn serve(mut guard: TaskGuard, mut worker: Option<WorkerProcess>, mut call: Rc<Call>) {
+async fn serve(mut guard: TaskGuard, mut worker: Option<AnyWorker>, mut call: Rc<Call>) {
     let (shared, number) = (Rc::clone(&guard.shared), guard.number);
     loop {
         let started = match worker.take() {

@@ -13,6 +13,7 @@
 //! [N5]: crate::book#n5
 //! [N6]: crate::book#n6
 
+mod any_worker;
 mod builder;
 mod call;
 mod closing;
@@ -23,6 +24,7 @@ mod jobs;
 mod map;
 mod options;
 mod pool;
+mod simulated_worker;
 mod starting;
 mod state;
 mod wire;

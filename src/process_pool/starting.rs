@@ -7,10 +7,10 @@
 //!
 //! asyncio has no counterpart: there a pool is broken from the first failure on.
 
+use super::any_worker::AnyWorker;
 use super::call::Call;
 use super::error::{JobError, StartError};
 use super::state::{Phase, Shared};
-use super::worker_process::WorkerProcess;
 use crate::time::wait_for::{Elapsed, wait_for};
 use std::mem;
 use std::rc::Rc;
@@ -25,7 +25,7 @@ pub(super) const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// What has become of the start of a worker.
 pub(super) enum Started {
-    Worker(WorkerProcess),
+    Worker(AnyWorker),
     /// The call is in the queue again. Other tasks have workers, and this one is to try later.
     Later,
     /// The call is in the queue again, or has ended, and this task is not needed.
@@ -100,7 +100,7 @@ impl Shared {
         Started::Never
     }
 
-    async fn try_start(&self) -> Result<WorkerProcess, StartError> {
+    async fn try_start(&self) -> Result<AnyWorker, StartError> {
         let options = &self.options;
         let start = async {
             let keep = |child| {
@@ -108,9 +108,9 @@ impl Shared {
                 children.retain(|child| child.id().is_some());
                 children.push(child);
             };
-            let mut worker = WorkerProcess::start(self.program, options, keep).await?;
+            let mut worker = AnyWorker::start(self.program, options, keep).await?;
             if let Some((Some(job), _)) = options.initializer {
-                worker.initialize(job).await?;
+                worker.initialize(job, options.frame_limit).await?;
             }
             Ok(worker)
         };

@@ -2,11 +2,11 @@
 //!
 //! In asyncio: the fields of `ProcessPoolExecutor`, and its manager thread's.
 
+use super::any_worker::AnyWorker;
 use super::call::Call;
 use super::error::{JobError, StartError};
 use super::options::Options;
 use super::worker::Program;
-use super::worker_process::WorkerProcess;
 use crate::event_loop::WeakHandle;
 use crate::process::ChildHandle;
 use crate::task::{Promise, TaskRef};
@@ -29,7 +29,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     /// The calls that wait for a worker, and some that were cancelled meanwhile.
     pub(super) queue: VecDeque<Rc<Call>>,
-    pub(super) idle: Vec<WorkerProcess>,
+    pub(super) idle: Vec<AnyWorker>,
     pub(super) tasks: Vec<WorkerTask>,
     /// The number of the last task.
     pub(super) last_task: u64,
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// Takes an idle worker. Those that have ended go to `ended`, to be dropped without a borrow.
-    pub(super) fn take_idle(&mut self, ended: &mut Vec<WorkerProcess>) -> Option<WorkerProcess> {
+    pub(super) fn take_idle(&mut self, ended: &mut Vec<AnyWorker>) -> Option<AnyWorker> {
         while let Some(mut worker) = self.idle.pop() {
             match worker.is_alive() {
                 true => return Some(worker),

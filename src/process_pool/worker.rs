@@ -215,45 +215,11 @@ impl Worker {
 
     /// Runs one job, and sends its end.
     fn run_job(&mut self, call: &[u8]) -> io::Result<()> {
-        let mut argument = call;
-        let Ok((call, number)) = <(u64, u32)>::decode(&mut argument) else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        let Some(job) = self.jobs.get(number) else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        let (limit, sending) = (self.limit, &mut self.sending);
-        let ended = catch(|| {
-            write_frame(sending, Kind::Done, limit, |out| {
-                call.encode(out).map_err(CallError::Result)?;
-                job.run(argument, out)
-            })
-        });
+        answer_call(&self.jobs, self.limit, call, &mut self.sending)?;
         if process::id() != self.id {
             exit_now(0); // a child that the job has forked, and that has returned from it as well
         }
-        let (kind, text) = match ended {
-            Ok(Ok(())) => return self.flush(),
-            Ok(Err(WriteError::TooLong(len))) => {
-                let text = format!("the result has {len} bytes, more than the pool's limit");
-                (Kind::NotSent, text)
-            }
-            Ok(Err(WriteError::Body(CallError::Argument(error)))) => (
-                Kind::NotSent,
-                format!("the argument cannot be decoded: {error}"),
-            ),
-            Ok(Err(WriteError::Body(CallError::Result(error)))) => (
-                Kind::NotSent,
-                format!("the result cannot be encoded: {error}"),
-            ),
-            Err(payload) => {
-                let text = message(&payload);
-                drop_quietly(payload);
-                (Kind::Panicked, text)
-            }
-        };
-        self.sending.clear(); // a panic leaves half a frame
-        self.send(kind, |out| (call, text).encode(out))
+        self.flush()
     }
 
     fn send(
@@ -293,6 +259,51 @@ impl Worker {
             }
         }
     }
+}
+
+/// Runs the job of a call, and appends its answer to `out`, which is empty.
+pub(super) fn answer_call(
+    jobs: &JobTable,
+    limit: usize,
+    call: &[u8],
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let mut argument = call;
+    let Ok((call, number)) = <(u64, u32)>::decode(&mut argument) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let Some(job) = jobs.get(number) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let ended = catch(|| {
+        write_frame(out, Kind::Done, limit, |out| {
+            call.encode(out).map_err(CallError::Result)?;
+            job.run(argument, out)
+        })
+    });
+    let (kind, text) = match ended {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(WriteError::TooLong(len))) => {
+            let text = format!("the result has {len} bytes, more than the pool's limit");
+            (Kind::NotSent, text)
+        }
+        Ok(Err(WriteError::Body(CallError::Argument(error)))) => (
+            Kind::NotSent,
+            format!("the argument cannot be decoded: {error}"),
+        ),
+        Ok(Err(WriteError::Body(CallError::Result(error)))) => (
+            Kind::NotSent,
+            format!("the result cannot be encoded: {error}"),
+        ),
+        Err(payload) => {
+            let text = message(&payload);
+            drop_quietly(payload);
+            (Kind::Panicked, text)
+        }
+    };
+    out.clear(); // a panic leaves half a frame
+    let written = write_frame(out, kind, limit, |out| (call, text).encode(out));
+    written.map_err(|_: WriteError<WireError>| io::ErrorKind::InvalidData.into())
 }
 
 /// The second thread: waits until the program has closed its end of the socket, which its end does, too.

@@ -24,7 +24,7 @@ pub(super) struct WorkerProcess {
     /// The largest body of a frame.
     limit: usize,
     /// The number of jobs that were sent to it.
-    jobs: u64,
+    pub(super) jobs: u64,
     /// Whether it is in the middle of something: if it is dropped then, it is killed.
     is_busy: bool,
 }
@@ -106,11 +106,6 @@ impl WorkerProcess {
         }
     }
 
-    /// The number of jobs that were sent to it.
-    pub(super) fn jobs(&self) -> u64 {
-        self.jobs
-    }
-
     /// Whether the process still lives, as far as the system knows.
     pub(super) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -135,28 +130,6 @@ impl WorkerProcess {
             Broken::Ended(status) => JobError::WorkerDied(status),
             Broken::Socket(text) => JobError::BadAnswer(text),
         })
-    }
-
-    /// Runs the initializer, the first job of this worker.
-    pub(super) async fn initialize(&mut self, job: u32) -> Result<(), StartError> {
-        let mut frame = Vec::new();
-        let call = |out: &mut Vec<u8>| (0u64, job, ()).encode(out);
-        write_frame(&mut frame, Kind::Call, self.limit, call).expect("it is a few bytes");
-        let failed = match self.call(&frame, 0).await {
-            Ok(Answer::Done(result)) => match decode_whole(&result) {
-                Ok(Ok(())) => {
-                    self.jobs = 0; // it is not one of the program's jobs
-                    return Ok(());
-                }
-                Ok(Err(text)) => JobError::NotSent(text),
-                Err(error) => JobError::Result(error),
-            },
-            Ok(Answer::Panicked(text)) => JobError::Panicked(text),
-            Ok(Answer::NotSent(text)) => JobError::NotSent(text),
-            Err(error) => error,
-        };
-        self.kill().await;
-        Err(StartError::Initializer(failed))
     }
 
     /// Whether all that it has sent was asked for.
@@ -224,7 +197,8 @@ impl Drop for WorkerProcess {
     }
 }
 
-fn answer_of((kind, body): &Frame, number: u64) -> Option<Answer> {
+/// The answer to the call of this number, if the frame is one.
+pub(super) fn answer_of((kind, body): &Frame, number: u64) -> Option<Answer> {
     let mut rest = &body[..];
     if u64::decode(&mut rest) != Ok(number) {
         return None;

@@ -349,6 +349,68 @@ fn a_graceful_end_begins_with_sigterm_too() {
     assert_eq!(rest(&mut server), expected);
 }
 
+/// Each of a thousand connections that work has its answer, and they are counted.
+#[test]
+fn a_graceful_end_at_sigterm_finishes_a_thousand_busy_connections() {
+    const BUSY: usize = 1000;
+    let Some(_guard) = watched() else { return };
+    let mut server = graceful("600000");
+    let mut busy: Vec<_> = (0..BUSY).map(|_| Client::of(&server)).collect();
+    for client in &mut busy {
+        client.say("1000");
+    }
+    for client in &mut busy {
+        client.hears("begun");
+    }
+    let pid = server.process.child.id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status();
+    assert!(killed.expect("there is a kill").success());
+    for client in &mut busy {
+        client.hears("done");
+        client.hears("");
+    }
+    let expected = format!(
+        "stopping, connections: {BUSY}\nall have finished\n\
+         left: tasks 0, registrations 0, timers 0, closures 0\n"
+    );
+    assert_eq!(rest(&mut server), expected);
+}
+
+#[test]
+fn the_sums_of_a_tree_come_from_workers_in_the_order_of_its_files() {
+    let Some(_guard) = watched() else { return };
+    let root = std::env::temp_dir().join(format!("readily-sums-{}", std::process::id()));
+    let below = root.join("a/b");
+    std::fs::create_dir_all(&below).unwrap();
+    let mut files: Vec<_> = (0..40)
+        .map(|n| match n % 2 {
+            0 => root.join(format!("{n}.txt")),
+            _ => below.join(format!("{n}.txt")),
+        })
+        .collect();
+    files.sort();
+    let (mut expected, mut bytes) = (String::new(), 0);
+    for (n, file) in files.iter().enumerate() {
+        let text = "line\n".repeat(n);
+        let sum = text.bytes().fold(0x811c_9dc5, |sum: u32, byte| {
+            (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        expected += &format!("{sum:08x}  {}\n", file.display());
+        bytes += text.len();
+        std::fs::write(file, text).unwrap();
+    }
+    let stdout = run("process_map", &[root.to_str().expect("text")]);
+    std::fs::remove_dir_all(&root).unwrap();
+    let (sums, last) = stdout.split_at(expected.len());
+    assert_eq!(sums, expected);
+    assert!(
+        last.starts_with(&format!("40 files, {bytes} bytes, ")),
+        "{last}"
+    );
+}
+
 #[test]
 fn a_supervisor_starts_a_command_again_until_it_succeeds_or_fails_too_often() {
     let Some(_guard) = watched() else { return };

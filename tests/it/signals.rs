@@ -13,7 +13,7 @@ use crate::support::{
 use readily::event_loop::ExitReason;
 use readily::poll::poll2::PollPoller;
 use readily::signal::{Signal, SignalError, ctrl_c, signal};
-use readily::{Error, EventLoop, PanicPolicy, Runner, race, spawn, yield_now};
+use readily::{Error, EventLoop, PanicPolicy, Runner, race, run_blocking, spawn, yield_now};
 use readily_testing::{SimLoop, poll_once};
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -582,6 +582,37 @@ fn a_second_sigint_ends_a_program_that_the_first_could_not() {
     assert!(lines.any(|line| line.ends_with("ready")));
     kill(process.child.id(), Signal::INT);
     assert!(lines.any(|line| line == "dropped"));
+    kill(process.child.id(), Signal::INT);
+    assert_eq!(process.wait().0.signal(), Some(libc::SIGINT));
+}
+
+/// R243: the end of the run waits for its job, and the second SIGINT does not.
+#[test]
+fn a_second_sigint_ends_a_program_whose_run_waits_for_a_blocking_job() {
+    const NAME: &str = "signals::a_second_sigint_ends_a_program_whose_run_waits_for_a_blocking_job";
+    if runs_alone() {
+        let builder = Runner::builder().cancel_on_sigint(true);
+        let long = Duration::from_secs(3600);
+        let mut runner = builder.shutdown_timeout(long).build().unwrap();
+        let ended = runner.run(async {
+            run_blocking(|| -> u8 {
+                say("ready");
+                loop {
+                    std::thread::park();
+                }
+            })
+            .await
+        });
+        assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+        say("cancelled");
+        drop(runner);
+        unreachable!("the job does not end");
+    }
+    let _guard = guard!();
+    let (mut process, mut lines) = part(NAME);
+    assert!(lines.any(|line| line.ends_with("ready")));
+    kill(process.child.id(), Signal::INT);
+    assert!(lines.any(|line| line == "cancelled"));
     kill(process.child.id(), Signal::INT);
     assert_eq!(process.wait().0.signal(), Some(libc::SIGINT));
 }

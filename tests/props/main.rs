@@ -27,6 +27,7 @@ mod kernels;
 mod limits;
 mod polled;
 mod pools;
+mod process_pools;
 mod programs;
 mod queues;
 mod reading;

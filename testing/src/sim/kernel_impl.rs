@@ -13,7 +13,7 @@ use super::{Faults, Fd, Kernel, os, watch_list};
 use readily::Readiness;
 use readily::event_loop::Descriptor;
 use readily::io::TcpStream;
-use readily::spi::{BlockingJobs, VirtualFd, VirtualKernel};
+use readily::spi::{BlockingJobs, VirtualFd, VirtualKernel, WorkerFate, WorkerStep};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -58,6 +58,11 @@ impl VirtualKernel for Kernel {
 
     fn blocking_jobs(&self) -> BlockingJobs {
         self.table.borrow().blocking_jobs
+    }
+
+    fn worker_fate(&self, step: WorkerStep) -> Option<WorkerFate> {
+        let workers = self.table.borrow().workers.clone();
+        Some(workers.fate(step))
     }
 
     fn hold_time(&self, hold: bool) {

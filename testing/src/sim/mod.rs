@@ -27,6 +27,7 @@ mod streams;
 mod table;
 mod virtual_wait;
 mod watch_list;
+mod workers;
 
 use self::open_files::{Body, Datagrams, Listener};
 use self::streams::{Endpoint, Kind};

@@ -11,7 +11,7 @@ use super::open_files::{Body, Datagrams, File, bits};
 use super::streams::{self, Endpoint};
 use super::virtual_wait::{REAL_TIMEOUT, Trace};
 use super::watch_list::WatchList;
-use super::{Kernel, os};
+use super::{Kernel, os, workers::Workers};
 use readily::spi::BlockingJobs;
 use readily_sys::errno::{EBADF, EINVAL, EMFILE};
 use readily_sys::kq_abi::Personality;
@@ -70,6 +70,7 @@ pub(super) struct Table {
     pub(super) pauses: usize,
     /// Where the jobs of thread pools run.
     pub(super) blocking_jobs: BlockingJobs,
+    pub(super) workers: Workers,
     /// How long a wait lasts, in real time, if only a notification can end it.
     pub(super) real_timeout: Duration,
     /// Whether the last wait found no event.
@@ -96,6 +97,7 @@ impl Table {
             due: BTreeSet::new(),
             pauses: 0,
             blocking_jobs: BlockingJobs::AtOnce,
+            workers: Workers::default(),
             real_timeout: REAL_TIMEOUT,
             idle: false,
             trace: None,
