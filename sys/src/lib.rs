@@ -59,10 +59,33 @@ use unix::ppoll;
 #[path = "apple/ppoll.rs"]
 mod ppoll;
 
+#[cfg(target_os = "freebsd")]
+#[path = "freebsd/affinity.rs"]
+pub mod affinity;
+#[cfg(target_os = "netbsd")]
+#[path = "netbsd/affinity.rs"]
+pub mod affinity;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+#[path = "unix/affinity.rs"]
+pub mod affinity;
+
+/// The option by which several listeners share a port, where the system distributes connections among
+/// them.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "dragonfly"))]
+const SHARED_PORT: Option<c_int> = Some(libc::SO_REUSEPORT);
+#[cfg(target_os = "freebsd")]
+const SHARED_PORT: Option<c_int> = Some(libc::SO_REUSEPORT_LB);
+#[cfg(any(target_vendor = "apple", target_os = "netbsd", target_os = "openbsd"))]
+const SHARED_PORT: Option<c_int> = None;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub use linux::{epoll, error_queue, event, exit_fd, facts, timer};
+pub use linux::{affinity, epoll, error_queue, event, exit_fd, facts, timer};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux::{nowait, poll_bits, same_file, wipe};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

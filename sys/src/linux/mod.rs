@@ -1,5 +1,6 @@
 //! The files of Linux.
 
+pub mod affinity;
 pub mod epoll;
 pub mod error_queue;
 pub mod event;

@@ -4,6 +4,8 @@ pub(crate) mod address;
 pub mod child;
 pub mod clock;
 pub(crate) mod close;
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub(crate) mod cpu_bits;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub mod event;
 pub(crate) mod file_id;

@@ -123,24 +123,6 @@ fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
     }
 }
 
-/// Makes a listener. The address may be taken over from connections that linger, as the
-/// standard library does it.
-///
-/// # Errors
-///
-/// Those of `socket(2)`, `bind(2)` and `listen(2)`.
-pub fn listen_tcp(addr: &SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
-    let address = Address::from_std(addr);
-    let fd = new_fd::socket(address.family(), libc::SOCK_STREAM)?;
-    set_option(fd.as_fd(), libc::SO_REUSEADDR, 1)?;
-    let (to, len) = address.parts();
-    // SAFETY: `to` points to `len` bytes of `address`, which outlives the call.
-    cvt(unsafe { libc::bind(fd.as_raw_fd(), to, len) })?;
-    // SAFETY: takes two numbers, touches no memory.
-    cvt(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
-    Ok(fd)
-}
-
 /// Takes the socket's pending error (`SO_ERROR`): asked a second time, it is gone.
 ///
 /// # Errors
@@ -282,6 +264,10 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, name: c_int, value: c_int) -> io::R
     cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, from, len) })?;
     Ok(())
 }
+
+mod listen;
+
+pub use listen::{listen_tcp, listen_tcp_shared};
 
 #[cfg(test)]
 mod tests;
