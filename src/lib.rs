@@ -190,6 +190,7 @@ mod base;
 pub mod blocking;
 pub mod book;
 pub mod combine;
+pub mod cores;
 pub mod event_loop;
 pub mod group;
 pub mod io;

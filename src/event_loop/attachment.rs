@@ -28,6 +28,14 @@ impl LoopHandle {
         f(attachment.expect("it was found by its type, or made of it"))
     }
 
+    /// Calls `f` with the attachment of this type, if there is one.
+    pub(crate) fn if_attached<A: Attachment, R>(&self, f: impl FnOnce(&A) -> R) -> Option<R> {
+        let all = self.attachments.borrow();
+        let found = all.iter().find(|one| one.as_any().is::<A>()).map(Rc::clone);
+        drop(all); // L8
+        found?.as_any().downcast_ref().map(f)
+    }
+
     /// Closes all attachments, the newest first. One that is attached meanwhile is closed, too.
     pub(super) fn close_attachments(&self) {
         loop {

@@ -243,6 +243,14 @@ impl EventLoop {
         scheduler == 0 && handle.replayed_or(handle.is_cut_off())
     }
 
+    /// Whether the loop has no work left, though its `RemoteHandle`s may still send some.
+    pub(crate) fn is_drained(&self) -> bool {
+        let handle = &*self.handle;
+        let scheduler = handle.scheduler.get();
+        let tasks = scheduler.map_or(0, |scheduler| scheduler.task_count());
+        handle.is_quiet() && tasks == 0 && handle.inbox.is_empty()
+    }
+
     /// Returns the time at which the loop must be turned at the latest; `None` if only an event or
     /// another thread can give it work. A time that has passed means now.
     ///

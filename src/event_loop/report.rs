@@ -137,6 +137,14 @@ pub enum Unhandled {
         /// How long the loop has waited for them.
         waited: Duration,
     },
+    /// A core has ended by itself, and not by a shutdown of its group: see
+    /// [`CoresBuilder::when_core_ends`](crate::cores::CoresBuilder::when_core_ends).
+    CoreEnded {
+        /// The number of the core.
+        core: usize,
+        /// How it has ended.
+        reason: String,
+    },
     /// A system call that the loop made for itself failed.
     Io {
         /// What the loop was doing.
@@ -274,6 +282,7 @@ impl fmt::Display for Unhandled {
                 }
                 Ok(())
             }
+            Self::CoreEnded { core, reason } => write!(f, "core {core} {reason}"),
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
     }

@@ -10,13 +10,14 @@ use crate::support::{
     strict_runner, turn_times, turn_until,
 };
 use readily::blocking::{QueuedJobs, SubmitError};
+use readily::cores::{Cores, ShutdownError, SpawnError};
 use readily::event_loop::ExitReason;
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::task::WaitError;
 use readily::{Closures, Error, EventLoop, Interest, JoinError, ThreadPool, wait_for};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -771,4 +772,41 @@ fn a_callback_that_closes_its_own_descriptor_causes_one_report() {
         );
         assert_eq!(event_loop.registered(), 0);
     }
+}
+
+/// R350: another thread may have had a lock at the fork, and there is nothing to join.
+#[test]
+fn in_a_fork_cores_refuse_everything_and_nothing_hangs() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let cores = RefCell::new(Some(Cores::builder().count(2).build().unwrap()));
+    let code = in_a_fork(|| {
+        let cores = cores.take().unwrap();
+        let refused = cores.spawn_on(0, || async { 21 }).unwrap_err();
+        assert!(matches!(refused, SpawnError::Forked(_)), "{refused:?}");
+        assert!(matches!(
+            cores.spawn(|| async {}),
+            Err(SpawnError::Forked(_))
+        ));
+        let forked = |error: Result<_, _>| matches!(error, Err(ShutdownError::Forked));
+        assert!(forked(cores.shutdown(Duration::ZERO).wait()));
+        assert!(forked(cores.ended().wait()));
+        assert!(forked(cores.run_until_signal(Duration::ZERO)));
+        cores.begin_shutdown(Duration::ZERO);
+        drop(cores);
+        7
+    });
+    assert_eq!(code, 7);
+    let cores = cores.take().unwrap();
+    let mut task = cores.spawn_on(1, || async { 21 }).unwrap();
+    assert_eq!(task.wait().unwrap(), 21);
+    assert!(
+        cores
+            .shutdown(Duration::from_secs(60))
+            .wait()
+            .unwrap()
+            .is_clean()
+    );
 }

@@ -12,6 +12,7 @@
 mod bad_input;
 mod cancelling;
 mod children;
+mod cores;
 mod deadlines;
 mod depth;
 mod descriptors;
