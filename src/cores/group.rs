@@ -10,7 +10,7 @@ use super::ends::Ends;
 use super::error::ShutdownError;
 use super::report::{CoreEnd, CoreReport};
 use super::seat::Seat;
-use crate::event_loop::panics::drop_quietly;
+use crate::event_loop::panics::{catch, drop_quietly};
 use crate::event_loop::stderr::print;
 use crate::event_loop::{RemoteHandle, Unhandled, current};
 use std::sync::Arc;
@@ -132,29 +132,32 @@ impl Group {
         }
     }
 
-    /// M1: a core has ended, and its loop is closed.
+    /// M1: a core has ended, and its loop is closed. An end that was not asked for is reported before any
+    /// waiter hears of it.
     pub(super) fn core_ended(&self, report: CoreReport) {
-        let is_expected = matches!(report.end, CoreEnd::ShutDown);
+        if !matches!(report.end, CoreEnd::ShutDown) {
+            self.report(&report);
+            if let WhenCoreEnds::ShutDown(limit) = self.settings.when_core_ends {
+                self.ask_to_stop(limit);
+            }
+        }
+        self.ends.put(report);
+    }
+
+    /// Reports an end to the hook of the group, or to standard error.
+    fn report(&self, report: &CoreReport) {
         let ended = Unhandled::CoreEnded {
             core: report.core,
             reason: report.end.to_string(),
         };
-        let core = report.core;
-        self.ends.put(report);
-        if is_expected {
-            return;
-        }
-        self.report(core, &ended);
-        if let WhenCoreEnds::ShutDown(limit) = self.settings.when_core_ends {
-            self.ask_to_stop(limit);
-        }
-    }
-
-    /// Sends a report to the hook of the group, or to standard error.
-    fn report(&self, core: usize, unhandled: &Unhandled) {
-        match &self.settings.hook {
-            Some(hook) => hook(core, unhandled),
-            None => print(unhandled),
+        let reported = catch(|| match &self.settings.hook {
+            Some(hook) => hook(report.core, &ended),
+            None => print(&ended),
+        });
+        // A hook that panics must not hide the end.
+        if let Err(payload) = reported {
+            print(&ended);
+            drop_quietly(payload);
         }
     }
 }

@@ -562,6 +562,13 @@ fn a_core_that_panics_at_its_end_is_reported() {
     assert_eq!(end(0), "panicked: in a destructor");
     assert_eq!(end(1), "panicked: while it drains");
     assert_eq!(reports.take().len(), 2);
+    // A hook that panics hides no end.
+    let panics = fragile(2).on_unhandled(|_, _| panic!("in the hook"));
+    let cores = panics.build().unwrap();
+    let remote = cores.remote_handle(1).unwrap();
+    remote.call_soon(|_| panic!("on purpose")).unwrap();
+    let report = cores.ended().wait().unwrap();
+    assert_eq!(report.cores[1].end.to_string(), "panicked: on purpose");
 }
 
 /// M2, R344: whenever a shutdown comes, each task that was accepted ends, and its sender hears of it.
