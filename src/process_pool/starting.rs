@@ -20,6 +20,9 @@ use std::time::Duration;
 /// After this many workers in a row that did not become ready, the pool starts no more (B7).
 const FAILED_STARTS: u32 = 3;
 
+/// After this many refused starts in a row, a start that another task has begun is no reason to wait.
+const REFUSED_STARTS: u32 = 3;
+
 /// How long a task waits after the system has refused it a process.
 pub(super) const RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -40,7 +43,7 @@ impl Shared {
             let error = match self.try_start().await {
                 Ok(worker) => {
                     let mut state = self.state.borrow_mut();
-                    state.failed_starts = 0;
+                    (state.failed_starts, state.refused_starts) = (0, 0);
                     state.counts.started += 1;
                     drop(state);
                     self.set_phase(number, Phase::Serving);
@@ -57,6 +60,8 @@ impl Shared {
                     continue;
                 }
                 state.broken = Some(Arc::clone(&error));
+            } else {
+                self.state.borrow_mut().refused_starts += 1;
             }
             return self.start_failed(number, call, error);
         }
@@ -74,7 +79,13 @@ impl Shared {
         let is_broken = state.broken.is_some();
         let others = state.tasks.iter().filter(|task| task.number != number);
         let mut others = others.map(|task| task.phase);
-        let has_hope = others.any(|phase| phase != Phase::Retrying);
+        // Tasks that are all refused must not wait for each other for ever.
+        let starts_help = state.refused_starts <= REFUSED_STARTS;
+        let has_hope = others.any(|phase| match phase {
+            Phase::Serving => true,
+            Phase::Starting => starts_help,
+            Phase::Retrying => false,
+        });
         if has_hope {
             let retries = !is_broken && !state.is_any(Phase::Retrying);
             state.queue.push_front(Rc::clone(call));

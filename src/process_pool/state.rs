@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) children: Vec<ChildHandle>,
     /// How many workers in a row have not become ready.
     pub(super) failed_starts: u32,
+    /// How many starts in a row the system has refused.
+    pub(super) refused_starts: u32,
     /// The reason why no more workers are started.
     pub(super) broken: Option<Arc<StartError>>,
     pub(super) is_shut_down: bool,

@@ -268,6 +268,20 @@ impl Program {
     }
 }
 
+/// P6: each of the two saw that the other one was starting, and tried again.
+#[test]
+fn two_workers_that_are_refused_in_turn_for_ever_end_their_jobs() {
+    let fate = |end, millis| vec![WorkerFate::new(end, Duration::from_millis(millis))];
+    let program = Program {
+        workers: 2,
+        jobs_per_worker: None,
+        steps: vec![Step::Submit, Step::Wait(350), Step::Submit],
+        starts: fate(WorkerEnd::Refused, 700),
+        calls: fate(WorkerEnd::Answers, 1),
+    };
+    program.run();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
