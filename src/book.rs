@@ -57,6 +57,10 @@ pub mod ch11_testing {}
 pub mod ch12_signals_and_children {}
 
 #[cfg_attr(all(doc, not(doctest)), doc = include_str!("book/links.md"))]
+#[cfg_attr(doc, doc = include_str!("../docs/13-cores.md"))]
+pub mod ch13_cores {}
+
+#[cfg_attr(all(doc, not(doctest)), doc = include_str!("book/links.md"))]
 #[cfg_attr(doc, doc = include_str!("../docs/asyncio.md"))]
 pub mod asyncio {}
 

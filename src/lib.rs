@@ -123,6 +123,12 @@
 //! | [`ThreadPool`] | A pool of your own, with bounds, lanes and a shutdown. |
 //! | [`blocking`] | The futures and errors of pools, and threads for jobs that never end. |
 //!
+//! **More than one core**
+//!
+//! | name | use |
+//! |---|---|
+//! | [`cores::Cores`] | One loop on each core, in threads: spawn on a core, serve connections on all, end all together. |
+//!
 //! **Callbacks**
 //!
 //! | name | use |
@@ -169,7 +175,7 @@
 //!
 //! # Reading on
 //!
-//! The [`book`] explains, in eleven chapters, how the loop works: from one `epoll_wait(2)` to tasks,
+//! The [`book`] explains, in twelve chapters, how the loop works: from one `epoll_wait(2)` to tasks,
 //! queues and testing. It also has [asyncio and readily side by side](crate::book::side_by_side),
 //! and [the layers and modules of the source](crate::book::architecture).
 //!

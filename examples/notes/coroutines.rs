@@ -142,7 +142,7 @@ async fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
     .await
 }
 
-/// N5, N12: blocking code runs on another thread, and the loop continues meanwhile.
+/// N5: blocking code runs on another thread, and the loop continues meanwhile.
 fn threads(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
     let ticks = Cell::new(0_u32);
     let mut ticking = pin!(async {
@@ -165,12 +165,6 @@ fn threads(page: &mut Page, runner: &mut Runner) -> Result<(), readily::Error> {
         saw,
         ticks.get() > 1,
     );
-    let loops = [1, 2].map(|n| std::thread::spawn(move || readily::run(async move { n })));
-    let mut sum = 0;
-    for thread in loops {
-        sum += thread.join().expect("it does not panic")?;
-    }
-    page.same("N12", "more than one core: a loop on each thread", sum, 3);
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 mod callbacks;
+mod cores;
 mod coroutines;
 mod pools;
 mod tasks;
@@ -61,6 +62,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     coroutines::show(&mut page, &mut runner)?;
     tasks::show(&mut page, &mut runner)?;
     pools::show(&mut page, &mut runner)?;
+    cores::show(&mut page, &mut runner)?;
     let left = runner.close();
     page.chapter("At the end");
     page.line(

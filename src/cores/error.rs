@@ -129,3 +129,38 @@ pub enum ShutdownError {
     #[error(transparent)]
     Signal(#[from] SignalError),
 }
+
+/// Why a server was not started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The error of `socket(2)`, `bind(2)` or `listen(2)`: the port is in use, for instance.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The descriptor is not a listening socket.
+    #[error("the descriptor is not a listening socket: call listen(2) first")]
+    NotListening,
+    /// This system gives all connections of a port to one of its sockets: see
+    /// [`Distribution::PerCore`](super::Distribution::PerCore).
+    #[error("this system does not distribute connections among listeners of one port")]
+    PerCoreUnsupported,
+    /// A socket for each core was asked for, and one that is open already was given.
+    #[error(
+        "listeners of each core cannot be made of a socket that is open already; pass its address"
+    )]
+    PerCoreListener,
+    /// The core that is to accept does not exist.
+    #[error("there is no core {core} to accept: the group has {count}, from 0")]
+    NoSuchCore {
+        /// The number that was asked for.
+        core: usize,
+        /// How many cores the group has.
+        count: usize,
+    },
+    /// All cores have ended.
+    #[error("all cores have ended")]
+    Ended,
+    /// This process is a fork of the one that made the group, and has none of its threads.
+    #[error("the cores belong to the parent of this process; make new ones after fork")]
+    Forked,
+}

@@ -1,7 +1,7 @@
 //! What the cores of a group and its handles share: a way to each loop, and the ends.
 //!
 //! A loop's own data stays on its thread. Shared are only handles for sending, which lock an inbox for
-//! the time of a push, two counters, and the ends. A request to stop is a message like any other: it is
+//! the time of a push, a counter, and the ends. A request to stop is a message like any other: it is
 //! in the inbox before the loop can sleep (W1), so it is not lost.
 //!
 //! Rules: M1, M2, M4.

@@ -9,7 +9,7 @@
 //! much. For connections that are many, short or alike that costs nothing, and no task pays for locks or
 //! for a cache that another core has filled. If a few tasks need very different amounts of computation,
 //! a runtime that moves tasks between threads, such as tokio's, uses the cores better; its futures must be
-//! `Send`.
+//! `Send`. The [chapter](crate::book::ch13_cores) compares them.
 //!
 //! # Examples
 //!
@@ -32,14 +32,19 @@
 //!
 //! [N12]: crate::book#n12
 
+mod accept;
 mod builder;
+mod connections;
 mod core;
 mod ends;
 mod error;
 mod group;
 mod handle;
+mod listen;
+mod open;
 mod report;
 mod seat;
+mod server;
 mod shutdown;
 mod start;
 
@@ -47,11 +52,14 @@ mod start;
 mod models;
 
 pub use builder::CoresBuilder;
+pub use connections::CoreConnections;
 pub use core::{Core, current};
-pub use error::{BuildError, ShutdownError, SpawnError};
+pub use error::{BuildError, ListenError, ShutdownError, SpawnError};
 pub use group::WhenCoreEnds;
 pub use handle::{Cores, CoresHandle};
+pub use listen::{Distribution, ListenOptions, ServeError};
 pub use report::{CoreEnd, CoreReport, CoresReport};
+pub use server::Server;
 pub use shutdown::Shutdown;
 
 /// The time of the system's clock: threads wait for each other in real time, whatever clocks the loops have.

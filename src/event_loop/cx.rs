@@ -147,27 +147,6 @@ impl<'a> Cx<'a> {
         inserted.map(|registration| self.handle.key(registration.slot()))
     }
 
-    /// [`Cx::register_accepted`] for a listener: reports name the line that made the listener. Returns
-    /// the registration.
-    pub(super) fn insert_accepted<C: Callbacks + 'static>(
-        &self,
-        site: &'static Location<'static>,
-        accepted: Accepted,
-        interest: Interest,
-        callbacks: C,
-    ) -> Result<RegistrationRc, RegisterError<C>> {
-        let options = RegisterOptions {
-            role: Role::Stream,
-            interest,
-            trigger: Trigger::Level,
-            fd_state: FdState::MadeHere,
-            transfer: Transfer::SOCKET,
-        };
-        let Accepted { fd, peer } = accepted;
-        self.handle
-            .insert_from((site, peer), options, fd, callbacks)
-    }
-
     /// Returns the interest of this registration; none once it is removed.
     #[must_use]
     pub fn interest(&self) -> Interest {
@@ -289,5 +268,45 @@ impl fmt::Debug for Cx<'_> {
             .field("key", &self.key())
             .field("role", &self.role())
             .finish()
+    }
+}
+
+impl LoopHandle {
+    /// Registers a connection that a listener of another loop has accepted, and runs its `on_open`. If it
+    /// cannot be registered, it is closed.
+    pub(crate) fn open_accepted<C: Callbacks + 'static>(
+        &self,
+        site: &'static Location<'static>,
+        accepted: Accepted,
+        callbacks: C,
+    ) -> io::Result<()> {
+        let interest = callbacks.interest();
+        match self.insert_accepted(site, accepted, interest, callbacks) {
+            Ok(registration) => {
+                self.open(registration);
+                Ok(())
+            }
+            Err(refused) => Err(refused.error.into_io()),
+        }
+    }
+
+    /// Registers an accepted connection; reports name the line that made the listener. Returns the
+    /// registration.
+    pub(super) fn insert_accepted<C: Callbacks + 'static>(
+        &self,
+        site: &'static Location<'static>,
+        accepted: Accepted,
+        interest: Interest,
+        callbacks: C,
+    ) -> Result<RegistrationRc, RegisterError<C>> {
+        let options = RegisterOptions {
+            role: Role::Stream,
+            interest,
+            trigger: Trigger::Level,
+            fd_state: FdState::MadeHere,
+            transfer: Transfer::SOCKET,
+        };
+        let Accepted { fd, peer } = accepted;
+        self.insert_from((site, peer), options, fd, callbacks)
     }
 }

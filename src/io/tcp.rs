@@ -114,6 +114,14 @@ impl TcpStream {
         Ok(Self { source })
     }
 
+    /// Of a connection that the loop of another thread has accepted.
+    pub(crate) fn from_accepted(
+        stream: net::TcpStream,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        Self::made_here(Socket::System(stream), site)
+    }
+
     /// Of a descriptor that the loop has not made: whatever it is (R211).
     fn taken_over(
         socket: Socket<net::TcpStream>,

@@ -109,12 +109,33 @@ impl TcpListener {
     /// Nothing is lost: a connection is accepted only when this returns it.
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let make = |socket| TcpStream::made_here(socket, self.site);
+        self.accept_with(make).await
+    }
+
+    /// Accepts a connection that is for another loop, or another task to register. As for the rest,
+    /// [`accept`](Self::accept).
+    pub(crate) async fn accept_unregistered(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
+        self.accept_with(system).await
+    }
+
+    /// The same at once: `WouldBlock` if no connection waits.
+    pub(crate) fn try_accept_unregistered(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
+        let (socket, peer) = self.source.accept()?;
+        let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok((system(socket)?, peer))
+    }
+
+    async fn accept_with<T>(
+        &self,
+        make: impl Fn(Socket<net::TcpStream>) -> io::Result<T>,
+    ) -> io::Result<(T, SocketAddr)> {
         let mut broken = BrokenInARow::default();
         loop {
             let accepted = self.source.io(Direction::Read, Socket::accept).await;
             let error = match accepted {
                 Ok((socket, Some(peer))) => {
-                    match TcpStream::made_here(socket, self.site) {
+                    match make(socket) {
                         Ok(stream) => return Ok((stream, peer)),
                         // R013: one connection is lost, as with callbacks; not the server.
                         Err(error) if error.raw_os_error().is_some() => {
@@ -202,6 +223,13 @@ impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
     }
+}
+
+/// The system's socket, which can be sent to another thread.
+fn system(socket: Socket<net::TcpStream>) -> io::Result<net::TcpStream> {
+    socket
+        .into_system()
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Ends with a timer, or when the loop closes a descriptor, whichever is first.

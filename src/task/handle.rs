@@ -69,6 +69,14 @@ impl LoopHandle {
     {
         Task::spawn(self, NewTask::new(future), Location::caller())
     }
+
+    /// The same with the line that reports name.
+    pub(crate) fn spawn_at<F>(&self, future: F, site: &'static Location<'static>) -> Task<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        Task::spawn(self, NewTask::new(future), site)
+    }
 }
 
 /// The handle of a task: a coroutine that runs on the loop, and its result.

@@ -118,7 +118,7 @@ fn refused(name: &str, args: &[&str]) -> String {
 #[test]
 fn examples_with_invalid_arguments_print_their_usage() {
     let Some(_guard) = watched() else { return };
-    let calls: [(&str, &[&str]); 14] = [
+    let calls: [(&str, &[&str]); 16] = [
         ("blocking_work", &["a", "b"]),
         ("fan_out", &["0"]),
         ("fan_out", &["many"]),
@@ -128,6 +128,8 @@ fn examples_with_invalid_arguments_print_their_usage() {
         ("chat", &["--addr"]),
         ("chat", &["--addr", "127.0.0.1:0", "more"]),
         ("echo_load", &["--seed"]),
+        ("cores", &["--cores"]),
+        ("cores", &["--by", "chance"]),
         ("graceful", &["--limit"]),
         ("graceful", &["--port", "1"]),
         ("notes", &["--bogus"]),
@@ -151,6 +153,8 @@ fn examples_name_the_option_and_the_value_that_they_refuse() {
         ("echo_load", "--connections", "0"),
         ("echo_load", "--bytes", "0"),
         ("echo_load", "--seed", "x"),
+        ("cores", "--cores", "many"),
+        ("cores", "--by", "chance"),
         ("graceful", "--limit", "soon"),
     ];
     for (name, option, value) in calls {
@@ -409,6 +413,53 @@ fn the_sums_of_a_tree_come_from_workers_in_the_order_of_its_files() {
         last.starts_with(&format!("40 files, {bytes} bytes, ")),
         "{last}"
     );
+}
+
+/// The lines are answered by both cores; SIGTERM closes what is idle, and waits for a line that has begun.
+#[test]
+fn a_server_on_two_cores_answers_on_both_and_is_drained_by_sigterm() {
+    let Some(_guard) = watched() else { return };
+    for by in ["round-robin", "fewest"] {
+        let mut program = example("cores");
+        program.args(["--cores", "2", "--by", by, "--limit", "60000"]);
+        let mut server = Server::start_by(&mut program);
+        let mut clients: Vec<Client> = (0..4).map(|_| Client::of(&server)).collect();
+        let mut by_core = [0; 2];
+        for client in &mut clients {
+            client.say("hello");
+            let answer = client.hear();
+            // FNV-1a of the line.
+            let core = answer
+                .strip_prefix("a430d84680aabd0b core ")
+                .expect(&answer);
+            by_core[core.parse::<usize>().expect("a number")] += 1;
+        }
+        assert_eq!(by_core, [2, 2]);
+        let mut busy = clients.pop().expect("there are four");
+        busy.0.get_mut().write_all(b"hel").expect("it is connected");
+        // Read by the server by the time that the next connection was served, on each core.
+        for _ in 0..2 {
+            let mut next = Client::of(&server);
+            next.say("hello");
+            assert!(next.hear().starts_with("a430d84680aabd0b"));
+            clients.push(next);
+        }
+        let pid = server.process.child.id().to_string();
+        let killed = std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status();
+        assert!(killed.expect("there is a kill").success());
+        for mut client in clients {
+            client.hears("");
+        }
+        busy.say("lo");
+        assert!(busy.hear().starts_with("a430d84680aabd0b"));
+        busy.hears("");
+        let expected = "core 0: connections 3\ncore 1: connections 3\n\
+            core 0 was shut down; left: tasks 0, registrations 0, timers 0, closures 0\n\
+            core 1 was shut down; left: tasks 0, registrations 0, timers 0, closures 0\n";
+        assert_eq!(rest(&mut server), expected);
+    }
 }
 
 #[test]

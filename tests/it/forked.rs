@@ -10,8 +10,9 @@ use crate::support::{
     strict_runner, turn_times, turn_until,
 };
 use readily::blocking::{QueuedJobs, SubmitError};
-use readily::cores::{Cores, ShutdownError, SpawnError};
+use readily::cores::{Core, Cores, ListenError, ShutdownError, SpawnError};
 use readily::event_loop::ExitReason;
+use readily::io::TcpStream;
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
@@ -795,6 +796,9 @@ fn in_a_fork_cores_refuse_everything_and_nothing_hangs() {
         assert!(forked(cores.ended().wait()));
         assert!(forked(cores.run_until_signal(Duration::ZERO)));
         cores.begin_shutdown(Duration::ZERO);
+        let service = |_: &Core| |_stream: TcpStream, _peer| async {};
+        let refused = cores.serve(([127, 0, 0, 1], 0), service).unwrap_err();
+        assert!(matches!(refused.reason, ListenError::Forked), "{refused}");
         drop(cores);
         7
     });

@@ -12,6 +12,7 @@
 mod bad_input;
 mod cancelling;
 mod children;
+mod core_servers;
 mod cores;
 mod deadlines;
 mod depth;
