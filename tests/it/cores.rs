@@ -13,7 +13,6 @@ use readily::cores::{
 use readily::{
     JoinError, PanicPolicy, Runner, ThreadPool, Unhandled, WeakHandle, sleep, spawn, yield_now,
 };
-use readily_sys::affinity;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -270,8 +269,8 @@ fn a_pinned_core_has_a_processor_that_the_process_may_use() {
     assert_eq!(seen.wait().unwrap(), first.to_string());
     drop(all);
     // Only the last processor of those that there are.
-    let last = *affinity::allowed().unwrap().last().unwrap();
-    affinity::pin(last).unwrap();
+    let last = *readily_sys::affinity::allowed().unwrap().last().unwrap();
+    readily_sys::affinity::pin(last).unwrap();
     let cores = Cores::builder().pin(true).build().unwrap();
     assert_eq!((cores.count(), cores.processor(0)), (1, Some(last)));
     let mut seen = cores.spawn_on(0, move || async move { list() }).unwrap();
