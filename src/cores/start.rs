@@ -130,7 +130,7 @@ fn run(event_loop: &mut EventLoop, seat: &Seat) -> Result<CoreEnd, Error> {
     let Some(mut deadline) = seat.deadline() else {
         return Ok(CoreEnd::Stopped);
     };
-    while !event_loop.is_drained() {
+    while !event_loop.close_inbox_if_drained() {
         // An earlier deadline may have come meanwhile.
         deadline = seat.deadline().unwrap_or(deadline);
         let left = deadline.saturating_duration_since(now());

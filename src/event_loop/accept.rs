@@ -229,25 +229,19 @@ where
         let Some(callbacks) = (self.accept)(cx, &accepted) else {
             return cx.close_descriptor(accepted.fd, self.site);
         };
-        let (interest, peer) = (callbacks.interest(), accepted.peer);
-        match cx.insert_accepted(self.site, accepted, interest, callbacks) {
-            Ok(registration) => cx.open(registration),
-            Err(refused) => {
-                let error = match refused.error {
-                    Error::Io(error) => error,
-                    other => io::Error::other(other.to_string()),
-                };
-                if let Some(held_back) = self.loss_reports.allows(cx.fresh_now()) {
-                    let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
-                    cx.report(&Unhandled::ConnectionLost {
-                        fd,
-                        addr,
-                        peer,
-                        error,
-                        held_back,
-                    });
-                }
-            }
+        let peer = accepted.peer;
+        let Err(error) = cx.open_accepted(self.site, accepted, callbacks) else {
+            return;
+        };
+        if let Some(held_back) = self.loss_reports.allows(cx.fresh_now()) {
+            let (fd, addr) = (cx.fd_ref().raw(), cx.fd_ref().local_addr().ok());
+            cx.report(&Unhandled::ConnectionLost {
+                fd,
+                addr,
+                peer,
+                error,
+                held_back,
+            });
         }
     }
 

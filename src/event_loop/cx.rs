@@ -272,8 +272,8 @@ impl fmt::Debug for Cx<'_> {
 }
 
 impl LoopHandle {
-    /// Registers a connection that a listener of another loop has accepted, and runs its `on_open`. If it
-    /// cannot be registered, it is closed.
+    /// Registers a connection that a listener has accepted, and runs its `on_open`. If it cannot be
+    /// registered, it is closed.
     pub(crate) fn open_accepted<C: Callbacks + 'static>(
         &self,
         site: &'static Location<'static>,

@@ -233,22 +233,20 @@ impl EventLoop {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let handle = &*self.handle;
-        if !handle.is_quiet() {
-            return false;
-        }
-        let scheduler = handle
-            .scheduler
-            .get()
-            .map_or(0, |scheduler| scheduler.task_count());
-        scheduler == 0 && handle.replayed_or(handle.is_cut_off())
+        self.has_no_work() && handle.replayed_or(handle.is_cut_off())
     }
 
-    /// Whether the loop has no work left, though its `RemoteHandle`s may still send some.
-    pub(crate) fn is_drained(&self) -> bool {
+    /// M2: closes the inbox, if the loop has no work left, and none in the inbox. So what a `RemoteHandle`
+    /// sends is either run or refused.
+    pub(crate) fn close_inbox_if_drained(&self) -> bool {
+        self.has_no_work() && self.handle.inbox.close_if_empty()
+    }
+
+    /// Whether nothing is registered, armed or queued, and all tasks have ended.
+    fn has_no_work(&self) -> bool {
         let handle = &*self.handle;
-        let scheduler = handle.scheduler.get();
-        let tasks = scheduler.map_or(0, |scheduler| scheduler.task_count());
-        handle.is_quiet() && tasks == 0 && handle.inbox.is_empty()
+        let has_task = || (handle.scheduler.get()).is_some_and(|it| it.task_count() != 0);
+        handle.is_quiet() && !has_task()
     }
 
     /// Returns the time at which the loop must be turned at the latest; `None` if only an event or

@@ -43,18 +43,11 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::thread::ThreadId;
 
+mod message;
 #[cfg(all(loom, test))]
 pub(super) mod models;
 
-/// A message to the loop with the handle `H`.
-pub(super) enum Message<H> {
-    /// Call this closure on the loop's thread. The line that sent it also identifies it in a replay.
-    Call(Box<dyn FnOnce(&H) + Send>, &'static Location<'static>),
-    /// Wake the task of this waker. The number of the task identifies it in a replay.
-    Wake(u64, Waker),
-    /// Leave `run` after this turn.
-    Stop,
-}
+pub(super) use message::Message;
 
 struct Queue<H> {
     messages: Vec<Message<H>>,
@@ -252,11 +245,10 @@ impl<H> Inbox<H> {
 
     /// Moves all messages into `into`, which must be empty, and whose buffer the queue reuses.
     pub(super) fn drain(&self, into: &mut Vec<Message<H>>) {
-        let Some(mut queue) = self.queue_unless_lost() else {
-            return;
-        };
-        std::mem::swap(&mut queue.messages, into);
-        self.has_messages.store(false, Ordering::Relaxed);
+        if let Some(mut queue) = self.queue_unless_lost() {
+            std::mem::swap(&mut queue.messages, into);
+            self.has_messages.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether a message is queued. `Relaxed` is enough: a message that was sent before this call,
@@ -268,8 +260,16 @@ impl<H> Inbox<H> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let queue = self.queue_unless_lost();
-        queue.is_none_or(|queue| queue.messages.is_empty())
+        (self.queue_unless_lost()).is_none_or(|queue| queue.messages.is_empty())
+    }
+
+    /// Closes the queue, unless there is a message in it; `true` if it is closed.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let Some(mut queue) = self.queue_unless_lost() else {
+            return true;
+        };
+        queue.closed |= queue.messages.is_empty();
+        queue.closed
     }
 
     /// Closes the queue, and returns the messages that were not received, for the caller to drop.

@@ -3,7 +3,7 @@
 //! asyncio has no counterpart.
 
 use super::error::{JobError, StartError};
-use super::frame::{Kind, write_frame};
+use super::frame::{self, write_frame};
 use super::options::Options;
 use super::simulated_worker::SimulatedWorker;
 use super::wire::{Wire, decode_whole};
@@ -13,7 +13,13 @@ use crate::event_loop::current;
 use crate::process::ChildHandle;
 
 /// A worker, which runs one job at a time.
-pub(super) enum AnyWorker {
+pub(super) struct AnyWorker {
+    kind: Kind,
+    /// The number of jobs that were sent to it.
+    jobs: u64,
+}
+
+enum Kind {
     Process(WorkerProcess),
     Simulated(SimulatedWorker),
 }
@@ -26,33 +32,31 @@ impl AnyWorker {
         keep: impl FnOnce(ChildHandle),
     ) -> Result<Self, StartError> {
         let is_virtual = current::with(|handle| handle.kernel().is_some());
-        Ok(match is_virtual {
-            Some(true) => Self::Simulated(SimulatedWorker::start(options).await?),
-            _ => Self::Process(WorkerProcess::start(program, options, keep).await?),
-        })
+        let kind = match is_virtual {
+            Some(true) => Kind::Simulated(SimulatedWorker::start(options).await?),
+            _ => Kind::Process(WorkerProcess::start(program, options, keep).await?),
+        };
+        Ok(Self { kind, jobs: 0 })
     }
 
     /// Whether it still lives, as far as the system knows.
     pub(super) fn is_alive(&mut self) -> bool {
-        match self {
-            Self::Process(process) => process.is_alive(),
-            Self::Simulated(_) => true,
+        match &mut self.kind {
+            Kind::Process(process) => process.is_alive(),
+            Kind::Simulated(_) => true,
         }
     }
 
     /// The number of jobs that were sent to it.
     pub(super) fn jobs(&self) -> u64 {
-        match self {
-            Self::Process(process) => process.jobs,
-            Self::Simulated(worker) => worker.sent,
-        }
+        self.jobs
     }
 
     /// Whether all that it has sent was asked for.
     pub(super) fn is_clean(&self) -> bool {
-        match self {
-            Self::Process(process) => process.is_clean(),
-            Self::Simulated(_) => true,
+        match &self.kind {
+            Kind::Process(process) => process.is_clean(),
+            Kind::Simulated(_) => true,
         }
     }
 
@@ -62,9 +66,10 @@ impl AnyWorker {
     ///
     /// The worker must be killed: it is in the middle of a job, or of a frame.
     pub(super) async fn call(&mut self, frame: &[u8], number: u64) -> Result<Answer, JobError> {
-        match self {
-            Self::Process(process) => process.call(frame, number).await,
-            Self::Simulated(worker) => worker.call(frame, number).await,
+        self.jobs += 1;
+        match &mut self.kind {
+            Kind::Process(process) => process.call(frame, number).await,
+            Kind::Simulated(worker) => worker.call(frame, number).await,
         }
     }
 
@@ -72,15 +77,11 @@ impl AnyWorker {
     pub(super) async fn initialize(&mut self, job: u32, limit: usize) -> Result<(), StartError> {
         let mut frame = Vec::new();
         let call = |out: &mut Vec<u8>| (0u64, job, ()).encode(out);
-        write_frame(&mut frame, Kind::Call, limit, call).expect("it is a few bytes");
+        write_frame(&mut frame, frame::Kind::Call, limit, call).expect("it is a few bytes");
         let failed = match self.call(&frame, 0).await {
             Ok(Answer::Done(result)) => match decode_whole(&result) {
                 Ok(Ok(())) => {
-                    // It is not one of the program's jobs.
-                    match self {
-                        Self::Process(process) => process.jobs = 0,
-                        Self::Simulated(worker) => worker.sent = 0,
-                    }
+                    self.jobs = 0; // it is not one of the program's jobs
                     return Ok(());
                 }
                 Ok(Err(text)) => JobError::NotSent(text),
@@ -96,7 +97,7 @@ impl AnyWorker {
 
     /// Kills the process, and those that its job has started, and waits for its end.
     pub(super) async fn kill(&mut self) {
-        if let Self::Process(process) = self {
+        if let Kind::Process(process) = &mut self.kind {
             process.kill().await;
         }
     }

@@ -26,8 +26,6 @@ use std::process::ExitStatus;
 pub(super) struct SimulatedWorker {
     jobs: JobTable,
     limit: usize,
-    /// The number of jobs that were sent to it.
-    pub(super) sent: u64,
 }
 
 /// Waits until a step has ended, and returns how.
@@ -48,7 +46,6 @@ impl SimulatedWorker {
             Some(WorkerEnd::Answers) => Ok(Self {
                 jobs: options.jobs,
                 limit: options.frame_limit,
-                sent: 0,
             }),
             Some(WorkerEnd::Refused) => {
                 let refused = io::Error::from_raw_os_error(errno::EAGAIN);
@@ -63,7 +60,6 @@ impl SimulatedWorker {
 
     /// As [`WorkerProcess::call`](super::worker_process::WorkerProcess::call).
     pub(super) async fn call(&mut self, frame: &[u8], number: u64) -> Result<Answer, JobError> {
-        self.sent += 1;
         let end = step(WorkerStep::Call).await;
         match end {
             Some(WorkerEnd::Hangs) => pending().await,

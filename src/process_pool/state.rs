@@ -142,9 +142,7 @@ impl Shared {
         let mut state = self.state.borrow_mut();
         match &state.home {
             Some(home) if home.is_closed() => {}
-            Some(home) if home.with(|handle| handle.inbox().forked()) == Some(true) => {
-                return Err(JobError::Forked);
-            }
+            Some(home) if is_forked(home) => return Err(JobError::Forked),
             Some(home) if home.is_other_loop() => return Err(JobError::OtherLoop),
             Some(_) => return Ok(()),
             None => {}

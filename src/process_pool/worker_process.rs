@@ -23,8 +23,6 @@ pub(super) struct WorkerProcess {
     received: FrameBuffer,
     /// The largest body of a frame.
     limit: usize,
-    /// The number of jobs that were sent to it.
-    pub(super) jobs: u64,
     /// Whether it is in the middle of something: if it is dropped then, it is killed.
     is_busy: bool,
 }
@@ -69,7 +67,6 @@ impl WorkerProcess {
             socket,
             received: FrameBuffer::default(),
             limit: options.frame_limit,
-            jobs: 0,
             is_busy: true,
         };
         match worker.shake_hands(&program.build, options).await {
@@ -117,7 +114,6 @@ impl WorkerProcess {
     ///
     /// The worker must be killed: it is in the middle of a job, or of a frame.
     pub(super) async fn call(&mut self, frame: &[u8], number: u64) -> Result<Answer, JobError> {
-        self.jobs += 1;
         let broken = match self.exchange(frame).await {
             Ok(frame) => match answer_of(&frame, number) {
                 Some(answer) => return Ok(answer),
@@ -139,9 +135,7 @@ impl WorkerProcess {
 
     /// Kills the process, and those that its job has started, and waits for its end.
     pub(super) async fn kill(&mut self) {
-        // Refused if it has ended already.
-        let _ = self.child.signal_group(Signal::KILL);
-        let _ = self.child.wait().await;
+        kill(&self.child).await;
         self.is_busy = false;
     }
 
@@ -170,11 +164,7 @@ impl WorkerProcess {
         match first {
             Either::Left(Ok(Some(frame))) => Ok(frame),
             // B18: the end of the socket is not the end of the process.
-            Either::Left(Ok(None)) => {
-                // Refused if it has ended already.
-                let _ = child.kill();
-                Err(Broken::Ended(child.wait().await.ok()))
-            }
+            Either::Left(Ok(None)) => Err(Broken::Ended(kill(child).await)),
             Either::Left(Err(text)) => Err(Broken::Socket(text)),
             // B5: what it has sent before its end counts.
             Either::Right(status) => match receive_now(socket, received, *limit) {
@@ -184,6 +174,12 @@ impl WorkerProcess {
             },
         }
     }
+}
+
+async fn kill(child: &ChildHandle) -> Option<ExitStatus> {
+    // Refused if it has ended already.
+    let _ = child.signal_group(Signal::KILL);
+    child.wait().await.ok()
 }
 
 /// A worker that is dropped in the middle of a job would run on to its end, and one that has not become a
@@ -297,7 +293,6 @@ mod tests {
             socket: Source::new(ours).unwrap(),
             received: FrameBuffer::default(),
             limit: LIMIT,
-            jobs: 0,
             is_busy: false,
         }
     }

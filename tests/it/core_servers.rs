@@ -267,7 +267,8 @@ fn a_request_under_way_at_a_shutdown_is_answered() {
         let mut answer = Vec::new();
         client.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, b"request", "{distribution:?}");
-        assert!(cores.ended().wait().unwrap().is_clean());
+        let report = cores.ended().wait().unwrap();
+        assert!(report.is_clean(), "{distribution:?}: {report}");
     }
 }
 

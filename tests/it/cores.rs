@@ -345,6 +345,27 @@ fn a_shutdown_waits_for_callbacks_and_timers() {
     has_fired.recv().unwrap();
 }
 
+/// M2: between the last look at the inbox and the close of the loop nothing is accepted.
+#[test]
+fn a_shutdown_runs_each_closure_that_a_core_has_accepted() {
+    let _guard = guard!();
+    for _ in 0..100 {
+        let cores = cores(1);
+        let remote = cores.remote_handle(0).unwrap();
+        cores.begin_shutdown(LONG);
+        // Each comes when the one before has run, so that the core has nothing to do but to end.
+        loop {
+            let (run, has_run) = channel();
+            if remote.call_soon(move |_| run.send(()).unwrap()).is_err() {
+                break;
+            }
+            has_run.recv().expect("an accepted closure is called");
+        }
+        let report = cores.ended().wait().unwrap();
+        assert!(report.is_clean(), "{report}");
+    }
+}
+
 /// M2: the earliest limit counts, whichever call comes first.
 #[test]
 fn the_earliest_limit_of_several_shutdowns_counts() {
