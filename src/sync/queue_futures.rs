@@ -33,11 +33,8 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
     /// Gets an item, if that does not take waiting.
     #[inline]
     fn get_now(&self) -> Option<Result<T, Closed>> {
-        if let Err(GetError::Empty) = self.check_item() {
-            return None; // inlined, because most getters wait
-        }
-        match self.try_take() {
-            Ok(item) => Some(Ok(item)),
+        match self.check_item() {
+            Ok(()) => self.take().map(Ok),
             Err(GetError::Closed) => Some(Err(Closed(()))),
             Err(GetError::Empty) => None,
         }

@@ -92,7 +92,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
     }
 
     #[inline]
-    fn take(&self) -> Option<T> {
+    pub(super) fn take(&self) -> Option<T> {
         if S::COMPARES {
             return self.take_compared();
         }
