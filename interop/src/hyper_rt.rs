@@ -1,10 +1,10 @@
 //! What hyper asks of a runtime: streams, an executor and a timer.
 
-use super::io::Io;
+use super::io::{Io, write_methods};
 use super::stream::Stream;
 use hyper::rt;
 use send_wrapper::SendWrapper;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -25,33 +25,7 @@ impl<S: Stream> rt::Read for Io<S> {
 }
 
 impl<S: Stream> rt::Write for Io<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.get_ref().poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.get_ref().shutdown())
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_ref().poll_write_vectored(cx, buffers)
-    }
+    write_methods!();
 }
 
 /// Spawns on the loop that runs here: hyper's executor, which HTTP/2 needs.

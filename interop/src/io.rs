@@ -4,6 +4,48 @@ use super::stream::Stream;
 use send_wrapper::SendWrapper;
 use std::fmt;
 
+/// The methods for writing, which the traits of hyper and of tokio have in common.
+#[cfg(any(feature = "hyper", feature = "tokio"))]
+macro_rules! write_methods {
+    () => {
+        fn poll_write(
+            self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            bytes: &[u8],
+        ) -> std::task::Poll<std::io::Result<usize>> {
+            self.get_ref().poll_write(cx, bytes)
+        }
+
+        fn poll_flush(
+            self: std::pin::Pin<&mut Self>,
+            _cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(
+            self: std::pin::Pin<&mut Self>,
+            _cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::task::Poll::Ready(self.get_ref().shutdown())
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_write_vectored(
+            self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+            buffers: &[std::io::IoSlice<'_>],
+        ) -> std::task::Poll<std::io::Result<usize>> {
+            self.get_ref().poll_write_vectored(cx, buffers)
+        }
+    };
+}
+#[cfg(any(feature = "hyper", feature = "tokio"))]
+pub(crate) use write_methods;
+
 /// A stream of `readily` that has the I/O traits of hyper (`hyper::rt::Read` and `Write`) and of tokio
 /// (`tokio::io::AsyncRead` and `AsyncWrite`). It is `Send`, and panics on another thread than the one that made
 /// it.

@@ -8,7 +8,7 @@
 //! In the notes: `await` on a connection (N10), seen from the code that implements it.
 
 use super::tcp::TcpStream;
-use super::tcp_transfer::{poll_read, poll_transfer, poll_write};
+use super::tcp_transfer::{Transfer, poll_read, poll_transfer, poll_write};
 use super::watched::Direction;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -61,11 +61,7 @@ impl TcpStream {
         buffer: &mut [MaybeUninit<u8>],
     ) -> Poll<io::Result<usize>> {
         let room = buffer.len();
-        self.source.poll_with(Direction::Read, |wait| {
-            poll_transfer(wait, cx, Direction::Read, room, &mut |io| {
-                io.read_uninit(buffer)
-            })
-        })
+        self.poll_any(cx, Direction::Read, room, &mut |io| io.read_uninit(buffer))
     }
 
     /// Polls a read into several buffers, one after the other, as `readv(2)`.
@@ -79,10 +75,8 @@ impl TcpStream {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let room = self.source.room(buffers);
-        self.source.poll_with(Direction::Read, |wait| {
-            poll_transfer(wait, cx, Direction::Read, room, &mut |io| {
-                io.read_vectored(buffers)
-            })
+        self.poll_any(cx, Direction::Read, room, &mut |io| {
+            io.read_vectored(buffers)
         })
     }
 
@@ -118,11 +112,21 @@ impl TcpStream {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let room = self.source.room(buffers);
-        self.source.poll_with(Direction::Write, |wait| {
-            poll_transfer(wait, cx, Direction::Write, room, &mut |io| {
-                io.write_vectored(buffers)
-            })
+        self.poll_any(cx, Direction::Write, room, &mut |io| {
+            io.write_vectored(buffers)
         })
+    }
+
+    /// Polls a transfer of `room` bytes at most.
+    fn poll_any(
+        &self,
+        cx: &mut Context<'_>,
+        direction: Direction,
+        room: usize,
+        transfer: &mut Transfer<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.source
+            .poll_with(direction, |wait| poll_transfer(wait, cx, room, transfer))
     }
 
     /// Polls for a read being worth trying, as [`TcpStream::readable`].

@@ -53,14 +53,17 @@ fn write(wait: &mut Wait<'_>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Re
     }
 }
 
+/// A read or a write of another kind.
+pub(super) type Transfer<'a> = dyn FnMut(&Socket<TcpStream>) -> io::Result<usize> + 'a;
+
 /// The same for any other transfer, of `room` bytes at most.
 pub(super) fn poll_transfer(
     wait: &mut Wait<'_>,
     cx: &mut Context<'_>,
-    direction: Direction,
     room: usize,
-    transfer: &mut dyn FnMut(&Socket<TcpStream>) -> io::Result<usize>,
+    transfer: &mut Transfer<'_>,
 ) -> Poll<io::Result<usize>> {
+    let direction = wait.direction();
     if wait.waits_again(cx, direction, room) {
         return Poll::Pending;
     }

@@ -3,7 +3,7 @@
 //! In the notes: the I/O of coroutines (N4, N10).
 
 use super::tcp::TcpStream;
-use super::tcp_transfer::poll_transfer;
+use super::tcp_transfer::{Transfer, poll_transfer};
 use super::watched::{Direction, Io};
 use crate::poll::FdRef;
 use readily_sys::nonblocking;
@@ -136,6 +136,17 @@ impl TcpStream {
 
 /// # Several buffers, and bytes that stay
 impl TcpStream {
+    /// Waits for a transfer of `room` bytes at most.
+    async fn transfer(
+        &self,
+        direction: Direction,
+        room: usize,
+        transfer: &mut Transfer<'_>,
+    ) -> io::Result<usize> {
+        let mut wait = self.source.ready_wait(direction);
+        poll_fn(|cx| poll_transfer(&mut wait, cx, room, transfer)).await
+    }
+
     /// Reads what is there into several buffers, one after the other, waiting until something is.
     ///
     /// # Errors
@@ -147,13 +158,8 @@ impl TcpStream {
     /// Nothing is lost: either bytes were read and this has returned, or none were.
     pub async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let room = self.source.room(buffers);
-        let mut wait = self.source.ready_wait(Direction::Read);
-        poll_fn(|cx| {
-            poll_transfer(&mut wait, cx, Direction::Read, room, &mut |io| {
-                io.read_vectored(buffers)
-            })
-        })
-        .await
+        self.transfer(Direction::Read, room, &mut |io| io.read_vectored(buffers))
+            .await
     }
 
     /// Writes as much of several buffers, one after the other, as there is room for, waiting until there
@@ -168,13 +174,8 @@ impl TcpStream {
     /// Nothing is lost: either bytes were written and this has returned, or none were.
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let room = self.source.room(buffers);
-        let mut wait = self.source.ready_wait(Direction::Write);
-        poll_fn(|cx| {
-            poll_transfer(&mut wait, cx, Direction::Write, room, &mut |io| {
-                io.write_vectored(buffers)
-            })
-        })
-        .await
+        self.transfer(Direction::Write, room, &mut |io| io.write_vectored(buffers))
+            .await
     }
 
     /// Reads what is there, waiting until something is, and leaves it there: the next read returns the

@@ -394,7 +394,7 @@ pub(super) struct ReadyWait<'a, T: Io> {
 }
 
 impl<T: Io> ReadyWait<'_, T> {
-    fn direction(&self) -> Direction {
+    pub(super) fn direction(&self) -> Direction {
         match self.waiter.direction() {
             0 => Direction::Read,
             _ => Direction::Write,

@@ -119,6 +119,21 @@ fn in_a_fork_the_loop_says_so_and_its_end_takes_nothing_from_the_parent() {
     assert_eq!(log.text(), "read");
 }
 
+/// In the child the run has failed with that turn; in the parent it has gone on to the next one.
+fn the_run_ended_in_the_child(
+    ran: Result<ExitReason, Error>,
+    child: Option<libc::pid_t>,
+    log: &Log,
+) {
+    let Some(child) = child else {
+        let is_forked = matches!(ran, Err(Error::Forked));
+        end_child(i32::from(is_forked && log.len() == 0));
+    };
+    assert_eq!(wait_for_child(child), 1);
+    assert_eq!(ran.unwrap(), ExitReason::Idle);
+    assert_eq!(log.text(), "next turn");
+}
+
 /// R169: also if work is ready, so that the next turn does not poll the kernel.
 #[test]
 fn a_run_whose_callback_forks_ends_in_the_child_with_that_turn() {
@@ -134,13 +149,7 @@ fn a_run_whose_callback_forks_ends_in_the_child_with_that_turn() {
         forked.set(fork());
     });
     let ran = event_loop.run();
-    let Some(child) = child.get() else {
-        let is_forked = matches!(ran, Err(Error::Forked));
-        end_child(i32::from(is_forked && log.len() == 0));
-    };
-    assert_eq!(wait_for_child(child), 1);
-    assert_eq!(ran.unwrap(), ExitReason::Idle);
-    assert_eq!(log.text(), "next turn");
+    the_run_ended_in_the_child(ran, child.get(), &log);
 }
 
 /// The same in the callback of an event, after which a run has nothing to do but to wait again.
@@ -166,13 +175,7 @@ fn a_run_that_is_forked_in_the_callback_of_an_event_ends_in_the_child() {
     });
     event_loop.register(theirs, Interest::READ, read).unwrap();
     let ran = event_loop.run();
-    let Some(child) = child.get() else {
-        let is_forked = matches!(ran, Err(Error::Forked));
-        end_child(i32::from(is_forked && log.len() == 0));
-    };
-    assert_eq!(wait_for_child(child), 1);
-    assert_eq!(ran.unwrap(), ExitReason::Idle);
-    assert_eq!(log.text(), "next turn");
+    the_run_ended_in_the_child(ran, child.get(), &log);
 }
 
 /// R108: the loop belongs to the parent and does not run here, so awaiting or joining fails.

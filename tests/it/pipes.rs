@@ -1,21 +1,14 @@
 //! Pipes and FIFOs as streams of coroutines: what they share with connections, and what is their own.
 #![allow(unsafe_code)]
 
-use crate::support::{bytes, guard, is_nonblocking, strict_loop, strict_run};
+use crate::support::{LOOPS, bytes, guard, is_nonblocking, on_each_loop, strict_run};
 use readily::io::{PipeReader, PipeWriter, pipe};
-use readily::poll::poll2::PollPoller;
-use readily::{Error, EventLoop, Runner, gather, spawn, yield_now};
+use readily::{Error, Runner, gather, spawn, yield_now};
 use readily_testing::poll_once;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::process::Command;
-
-/// The usual loop, and one whose poller is level-triggered underneath.
-const LOOPS: [fn() -> EventLoop; 2] = [strict_loop, || {
-    let clock = Box::new(readily::clock::Monotonic::new());
-    EventLoop::with(Box::new(PollPoller::new().unwrap()), clock).unwrap()
-}];
 
 #[test]
 fn more_than_a_pipe_holds_goes_through_in_order() {
@@ -81,39 +74,35 @@ fn a_pipe_in_packet_mode_is_read_packet_by_packet() {
 #[test]
 fn a_dropped_read_loses_nothing_and_a_write_without_a_reader_is_an_error() {
     let _guard = guard!();
-    for make in LOOPS {
-        Runner::from(make())
-            .run(async {
-                let (reader, writer) = pipe().unwrap();
-                for _ in 0..3 {
-                    let mut buffer = [0; 4];
-                    let mut read = pin!(reader.read(&mut buffer));
-                    assert!(poll_once(&mut read).is_pending());
-                }
-                writer.write_all(b"abcd").await.unwrap();
-                let mut buffer = [0; 3];
-                reader.read_exact(&mut buffer).await.unwrap();
-                assert_eq!(&buffer, b"abc");
-                assert_eq!(reader.read(&mut []).await.unwrap(), 0);
-                let too_few = reader.read_exact(&mut [0; 1]).await;
-                too_few.unwrap();
-                let closed = spawn(async move {
-                    writer.closed().await.unwrap();
-                    let broken = writer.write(b"x").await.unwrap_err();
-                    assert_eq!(broken.kind(), ErrorKind::BrokenPipe);
-                });
-                yield_now().await;
-                assert!(!closed.done());
-                drop(reader);
-                closed.await.unwrap();
-                let (reader, writer) = pipe().unwrap();
-                writer.write_all(b"ab").await.unwrap();
-                drop(writer);
-                let early = reader.read_exact(&mut [0; 3]).await.unwrap_err();
-                assert_eq!(early.kind(), ErrorKind::UnexpectedEof);
-            })
-            .unwrap();
-    }
+    on_each_loop(async || {
+        let (reader, writer) = pipe().unwrap();
+        for _ in 0..3 {
+            let mut buffer = [0; 4];
+            let mut read = pin!(reader.read(&mut buffer));
+            assert!(poll_once(&mut read).is_pending());
+        }
+        writer.write_all(b"abcd").await.unwrap();
+        let mut buffer = [0; 3];
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"abc");
+        assert_eq!(reader.read(&mut []).await.unwrap(), 0);
+        let too_few = reader.read_exact(&mut [0; 1]).await;
+        too_few.unwrap();
+        let closed = spawn(async move {
+            writer.closed().await.unwrap();
+            let broken = writer.write(b"x").await.unwrap_err();
+            assert_eq!(broken.kind(), ErrorKind::BrokenPipe);
+        });
+        yield_now().await;
+        assert!(!closed.done());
+        drop(reader);
+        closed.await.unwrap();
+        let (reader, writer) = pipe().unwrap();
+        writer.write_all(b"ab").await.unwrap();
+        drop(writer);
+        let early = reader.read_exact(&mut [0; 3]).await.unwrap_err();
+        assert_eq!(early.kind(), ErrorKind::UnexpectedEof);
+    });
 }
 
 #[test]

@@ -2,34 +2,21 @@
 //!
 //! Invariants: S1, S4.
 
-use crate::support::{guard, is_nonblocking, listener, strict_loop, strict_run};
+use crate::support::{
+    LOOPS, connection, guard, is_nonblocking, on_each_loop, strict_loop, strict_run,
+};
 use readily::io::{IntoInnerError, PipeReader, Source, TcpListener, TcpStream, pipe};
-use readily::poll::poll2::PollPoller;
-use readily::{EventLoop, Runner, gather, spawn, yield_now};
+use readily::{Runner, gather, spawn, yield_now};
 use readily_testing::{SimLoop, poll_once};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
-
-/// A connection: our end on the loop, theirs of the standard library.
-async fn connection() -> (TcpStream, net::TcpStream) {
-    let (listener, addr) = listener();
-    let (ours, theirs) = gather((TcpStream::connect(addr), async { listener.accept() })).await;
-    (ours.unwrap(), theirs.unwrap().0)
-}
-
-/// The usual loop, and one whose poller is level-triggered underneath.
-const LOOPS: [fn() -> EventLoop; 2] = [strict_loop, || {
-    let clock = Box::new(readily::clock::Monotonic::new());
-    EventLoop::with(Box::new(PollPoller::new().unwrap()), clock).unwrap()
-}];
 
 #[test]
 fn of_two_tasks_that_poll_a_read_the_last_one_is_woken_and_so_is_each_future() {
@@ -102,31 +89,27 @@ fn a_polled_read_is_woken_after_a_future_of_the_same_task_was_dropped() {
 #[test]
 fn more_buffers_than_the_system_looks_at_leave_no_byte_behind() {
     let _guard = guard!();
-    for make in LOOPS {
-        Runner::from(make())
-            .run(async {
-                let (ours, mut theirs) = connection().await;
-                theirs.write_all(&[7; 3000]).unwrap();
-                let mut left = 3000;
-                while left > 0 {
-                    let mut bytes = [0; 2000];
-                    let mut buffers: Vec<_> = bytes.chunks_mut(1).map(IoSliceMut::new).collect();
-                    let n = ours.read_vectored(&mut buffers).await.unwrap();
-                    assert!(bytes[..n].iter().all(|byte| *byte == 7));
-                    left -= n;
-                }
-                let buffers = vec![IoSlice::new(b"y"); 2000];
-                let mut sent = 0;
-                while sent < 4000 {
-                    sent += ours.write_vectored(&buffers).await.unwrap();
-                }
-                let mut received = vec![0; sent];
-                theirs.set_nonblocking(false).unwrap();
-                theirs.read_exact(&mut received).unwrap();
-                assert!(received.iter().all(|byte| *byte == b'y'));
-            })
-            .unwrap();
-    }
+    on_each_loop(async || {
+        let (ours, mut theirs) = connection().await;
+        theirs.write_all(&[7; 3000]).unwrap();
+        let mut left = 3000;
+        while left > 0 {
+            let mut bytes = [0; 2000];
+            let mut buffers: Vec<_> = bytes.chunks_mut(1).map(IoSliceMut::new).collect();
+            let n = ours.read_vectored(&mut buffers).await.unwrap();
+            assert!(bytes[..n].iter().all(|byte| *byte == 7));
+            left -= n;
+        }
+        let buffers = vec![IoSlice::new(b"y"); 2000];
+        let mut sent = 0;
+        while sent < 4000 {
+            sent += ours.write_vectored(&buffers).await.unwrap();
+        }
+        let mut received = vec![0; sent];
+        theirs.set_nonblocking(false).unwrap();
+        theirs.read_exact(&mut received).unwrap();
+        assert!(received.iter().all(|byte| *byte == b'y'));
+    });
 }
 
 /// S1: the kernel of a recording knows no vectored calls.
@@ -154,29 +137,25 @@ fn a_kernel_that_fills_only_the_first_buffer_is_read_to_the_end() {
 #[test]
 fn a_read_that_is_tried_says_would_block_and_the_next_wait_lasts_until_bytes_come() {
     let _guard = guard!();
-    for make in LOOPS {
-        Runner::from(make())
-            .run(async {
-                let (ours, mut theirs) = connection().await;
-                let mut buffer = [0; 8];
-                for _ in 0..3 {
-                    let error = ours.try_read(&mut buffer).unwrap_err();
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    let mut wait = pin!(ours.readable());
-                    assert!(poll_once(&mut wait).is_pending());
-                    theirs.write_all(b"bytes").unwrap();
-                    wait.await.unwrap();
-                    assert_eq!(ours.try_read(&mut buffer).unwrap(), 5);
-                }
-                drop(theirs);
-                ours.readable().await.unwrap();
-                assert_eq!(ours.try_read(&mut buffer).unwrap(), 0);
-                // The end stays.
-                ours.readable().await.unwrap();
-                assert_eq!(ours.try_read(&mut buffer).unwrap(), 0);
-            })
-            .unwrap();
-    }
+    on_each_loop(async || {
+        let (ours, mut theirs) = connection().await;
+        let mut buffer = [0; 8];
+        for _ in 0..3 {
+            let error = ours.try_read(&mut buffer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            let mut wait = pin!(ours.readable());
+            assert!(poll_once(&mut wait).is_pending());
+            theirs.write_all(b"bytes").unwrap();
+            wait.await.unwrap();
+            assert_eq!(ours.try_read(&mut buffer).unwrap(), 5);
+        }
+        drop(theirs);
+        ours.readable().await.unwrap();
+        assert_eq!(ours.try_read(&mut buffer).unwrap(), 0);
+        // The end stays.
+        ours.readable().await.unwrap();
+        assert_eq!(ours.try_read(&mut buffer).unwrap(), 0);
+    });
 }
 
 #[test]
@@ -199,65 +178,57 @@ fn operations_of_the_caller_are_tried_on_the_descriptor() {
 #[test]
 fn bytes_that_were_peeked_at_are_read_again() {
     let _guard = guard!();
-    for make in LOOPS {
-        Runner::from(make())
-            .run(async {
-                let (ours, mut theirs) = connection().await;
-                let mut buffer = [0; 8];
-                let peek = async {
-                    let mut peeked = [0; 8];
-                    let n = ours.peek(&mut peeked).await.unwrap();
-                    peeked[..n].to_vec()
-                };
-                let send = async { theirs.write_all(b"hello").unwrap() };
-                assert_eq!(gather((peek, send)).await.0, b"hello");
-                assert_eq!(ours.peek(&mut buffer[..2]).await.unwrap(), 2);
-                assert_eq!(ours.read(&mut buffer).await.unwrap(), 5);
-                assert_eq!(&buffer[..5], b"hello");
-                drop(theirs);
-                assert_eq!(ours.peek(&mut buffer).await.unwrap(), 0);
-            })
-            .unwrap();
-    }
+    on_each_loop(async || {
+        let (ours, mut theirs) = connection().await;
+        let mut buffer = [0; 8];
+        let peek = async {
+            let mut peeked = [0; 8];
+            let n = ours.peek(&mut peeked).await.unwrap();
+            peeked[..n].to_vec()
+        };
+        let send = async { theirs.write_all(b"hello").unwrap() };
+        assert_eq!(gather((peek, send)).await.0, b"hello");
+        assert_eq!(ours.peek(&mut buffer[..2]).await.unwrap(), 2);
+        assert_eq!(ours.read(&mut buffer).await.unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+        drop(theirs);
+        assert_eq!(ours.peek(&mut buffer).await.unwrap(), 0);
+    });
 }
 
 #[test]
 fn an_end_of_a_pipe_is_polled_and_tried() {
     let _guard = guard!();
-    for make in LOOPS {
-        Runner::from(make())
-            .run(async {
-                let (reader, writer) = pipe().unwrap();
-                let mut buffer = vec![0; 1 << 16];
-                let error = reader.try_read(&mut buffer).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                let mut sent = 0;
-                while let Ok(n) = writer.try_write(&[1; 4096]) {
-                    sent += n;
-                }
-                assert!(poll_once(&mut pin!(writer.writable())).is_pending());
-                let receive = async {
-                    let mut received = 0;
-                    while received < sent {
-                        reader.readable().await.unwrap();
-                        poll_fn(|cx| reader.poll_read_ready(cx)).await.unwrap();
-                        received += poll_fn(|cx| reader.poll_read(cx, &mut buffer))
-                            .await
-                            .unwrap();
-                    }
-                    received
-                };
-                let write = async {
-                    poll_fn(|cx| writer.poll_write_ready(cx)).await.unwrap();
-                    poll_fn(|cx| writer.poll_write(cx, b"")).await.unwrap()
-                };
-                assert_eq!(gather((receive, write)).await, (sent, 0));
-                drop(reader);
-                let error = writer.try_write(b"x").unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-            })
-            .unwrap();
-    }
+    on_each_loop(async || {
+        let (reader, writer) = pipe().unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let error = reader.try_read(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let mut sent = 0;
+        while let Ok(n) = writer.try_write(&[1; 4096]) {
+            sent += n;
+        }
+        assert!(poll_once(&mut pin!(writer.writable())).is_pending());
+        let receive = async {
+            let mut received = 0;
+            while received < sent {
+                reader.readable().await.unwrap();
+                poll_fn(|cx| reader.poll_read_ready(cx)).await.unwrap();
+                received += poll_fn(|cx| reader.poll_read(cx, &mut buffer))
+                    .await
+                    .unwrap();
+            }
+            received
+        };
+        let write = async {
+            poll_fn(|cx| writer.poll_write_ready(cx)).await.unwrap();
+            poll_fn(|cx| writer.poll_write(cx, b"")).await.unwrap()
+        };
+        assert_eq!(gather((receive, write)).await, (sent, 0));
+        drop(reader);
+        let error = writer.try_write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! Invariants: S3.
 
-use crate::support::{bytes, guard, listener, strict_run};
+use crate::support::{bytes, connection, guard, strict_run};
 use readily::io::{BufReader, PollRead, ReadError, TcpStream};
-use readily::{gather, spawn};
+use readily::spawn;
 use readily_testing::poll_once;
 use std::io::{self, ErrorKind, Write};
 use std::net;
@@ -14,10 +14,8 @@ use std::task::{Context, Poll};
 
 /// A reader on our end, and theirs of the standard library.
 async fn reader(limit: usize) -> (BufReader<TcpStream>, net::TcpStream) {
-    let (listener, addr) = listener();
-    let (ours, theirs) = gather((TcpStream::connect(addr), async { listener.accept() })).await;
-    let reader = BufReader::with_limit(ours.unwrap(), limit);
-    (reader, theirs.unwrap().0)
+    let (ours, theirs) = connection().await;
+    (BufReader::with_limit(ours, limit), theirs)
 }
 
 /// S3: the timer or the event that ends the other branch of a select drops the read.

@@ -6,7 +6,9 @@
 //!
 //! Invariants: S1, S2, S4.
 
-use crate::support::{Log, bytes, guard, listener, reset, strict_loop, strict_run, unused_addr};
+use crate::support::{
+    Log, bytes, connection, guard, listener, reset, strict_loop, strict_run, unused_addr,
+};
 use readily::io::{TcpListener, TcpStream};
 use readily::spi;
 use readily::{gather, sleep, spawn, wait_for, yield_now};
@@ -17,13 +19,6 @@ use std::net::{self, Shutdown};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
-
-/// A connection: our end on the loop, theirs blocking.
-async fn connection() -> (TcpStream, net::TcpStream) {
-    let (listener, addr) = listener();
-    let (ours, theirs) = gather((TcpStream::connect(addr), async { listener.accept() })).await;
-    (ours.unwrap(), theirs.unwrap().0)
-}
 
 /// A connection with both ends on the loop, and little room to write into. (The room to read
 /// into stays: where it is less than a segment of the loopback, TCP waits for its timers.)

@@ -6,8 +6,9 @@
 //! where no other test opens descriptors meanwhile.
 
 use readily::poll::Poller;
-use readily::spi;
-use readily::{Cx, Error, EventLoop, LoopHandle, PanicPolicy, Runner};
+use readily::poll::poll2::PollPoller;
+use readily::{Cx, Error, EventLoop, LoopHandle, PanicPolicy, Runner, gather};
+use readily::{io, spi};
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::fs::File;
@@ -318,6 +319,26 @@ fn command_as(what: &str, test: &str, descriptors: Option<u32>) -> Command {
     // SAFETY: it makes system calls only, which a child may after `fork`.
     unsafe { command.pre_exec(resets) };
     command
+}
+
+/// The usual loop, and one whose poller is level-triggered underneath.
+pub(crate) const LOOPS: [fn() -> EventLoop; 2] = [strict_loop, || {
+    let clock = Box::new(readily::clock::Monotonic::new());
+    EventLoop::with(Box::new(PollPoller::new().unwrap()), clock).unwrap()
+}];
+
+/// Runs a test on each of [`LOOPS`].
+pub(crate) fn on_each_loop(test: impl AsyncFn()) {
+    for make in LOOPS {
+        Runner::from(make()).run(test()).expect("a loop");
+    }
+}
+
+/// A connection: our end on the loop of the caller, theirs blocking.
+pub(crate) async fn connection() -> (io::TcpStream, TcpStream) {
+    let (listener, addr) = listener();
+    let (ours, theirs) = gather((io::TcpStream::connect(addr), async { listener.accept() })).await;
+    (ours.expect("it listens"), theirs.expect("it is there").0)
 }
 
 /// Two ends of a TCP connection, both blocking.
