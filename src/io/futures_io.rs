@@ -3,8 +3,8 @@
 //! In asyncio the protocol classes are such an agreement between libraries.
 
 use super::pipe::{PipeReader, PipeWriter};
+use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp::TcpStream;
-use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;

@@ -1,55 +1,19 @@
-//! The operations of the halves of a connection: those of [`TcpStream`] in one direction.
+//! The operations of the halves of a stream: those of the stream in one direction.
 //!
 //! In asyncio: the methods of `StreamReader` and `StreamWriter`.
 
+use super::split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 #[cfg(doc)]
 use super::tcp::TcpStream;
-use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::watched::Direction;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::task::{Context, Poll};
-
-/// What is asked of the connection and not of one of its sides: each half may.
-macro_rules! both_halves {
-    ($half:ty, $stream:tt) => {
-        impl $half {
-            /// See [`TcpStream::local_addr`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.$stream.local_addr()
-            }
-
-            /// See [`TcpStream::peer_addr`].
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.$stream.peer_addr()
-            }
-
-            /// See [`TcpStream::set_nodelay`]. It is an option of the connection: the other half
-            /// has it too.
-            ///
-            /// # Errors
-            ///
-            /// As there.
-            pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-                self.$stream.set_nodelay(nodelay)
-            }
-        }
-    };
-}
 
 macro_rules! read_half {
     ($half:ty) => {
-        both_halves!($half, 0);
-
-        impl $half {
+        impl<S: ByteStream> $half {
             /// See [`TcpStream::read`].
             ///
             /// # Errors
@@ -60,7 +24,7 @@ macro_rules! read_half {
             ///
             /// As there: nothing is lost.
             pub fn read(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                self.0.read(buffer)
+                self.0.source().read(buffer)
             }
 
             /// See [`TcpStream::read_exact`].
@@ -73,7 +37,7 @@ macro_rules! read_half {
             ///
             /// As there: bytes may be lost.
             pub async fn read_exact(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-                self.0.read_exact(buffer).await
+                self.0.source().read_exact(buffer).await
             }
 
             /// See [`TcpStream::read_vectored`].
@@ -89,7 +53,7 @@ macro_rules! read_half {
                 &mut self,
                 buffers: &mut [IoSliceMut<'_>],
             ) -> io::Result<usize> {
-                self.0.read_vectored(buffers).await
+                self.0.source().read_vectored(buffers).await
             }
 
             /// See [`TcpStream::peek`].
@@ -102,7 +66,7 @@ macro_rules! read_half {
             ///
             /// As there: nothing is lost.
             pub async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.0.peek(buffer).await
+                self.0.source().peek(buffer).await
             }
 
             /// See [`TcpStream::readable`].
@@ -115,7 +79,7 @@ macro_rules! read_half {
             ///
             /// As there: nothing is lost.
             pub async fn readable(&self) -> io::Result<()> {
-                self.0.readable().await
+                self.0.source().wait(Direction::Read).await
             }
 
             /// See [`TcpStream::try_read`].
@@ -124,7 +88,7 @@ macro_rules! read_half {
             ///
             /// As there.
             pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.0.try_read(buffer)
+                self.0.source().try_read(buffer)
             }
 
             /// See [`TcpStream::try_read_vectored`].
@@ -136,7 +100,7 @@ macro_rules! read_half {
                 &mut self,
                 buffers: &mut [IoSliceMut<'_>],
             ) -> io::Result<usize> {
-                self.0.try_read_vectored(buffers)
+                self.0.source().try_read_vectored(buffers)
             }
 
             /// See [`TcpStream::poll_read`].
@@ -149,7 +113,7 @@ macro_rules! read_half {
                 cx: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                self.0.poll_read(cx, buffer)
+                self.0.source().poll_read(cx, buffer)
             }
 
             /// See [`TcpStream::poll_read_uninit`].
@@ -162,7 +126,7 @@ macro_rules! read_half {
                 cx: &mut Context<'_>,
                 buffer: &mut [MaybeUninit<u8>],
             ) -> Poll<io::Result<usize>> {
-                self.0.poll_read_uninit(cx, buffer)
+                self.0.source().poll_read_uninit(cx, buffer)
             }
 
             /// See [`TcpStream::poll_read_vectored`].
@@ -175,7 +139,7 @@ macro_rules! read_half {
                 cx: &mut Context<'_>,
                 buffers: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.0.poll_read_vectored(cx, buffers)
+                self.0.source().poll_read_vectored(cx, buffers)
             }
 
             /// See [`TcpStream::poll_read_ready`].
@@ -184,7 +148,7 @@ macro_rules! read_half {
             ///
             /// As there.
             pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.0.poll_read_ready(cx)
+                self.0.source().poll_ready(cx, Direction::Read)
             }
         }
     };
@@ -192,9 +156,7 @@ macro_rules! read_half {
 
 macro_rules! write_half {
     ($half:ty, $stream:tt) => {
-        both_halves!($half, $stream);
-
-        impl $half {
+        impl<S: ByteStream> $half {
             /// See [`TcpStream::write`].
             ///
             /// # Errors
@@ -205,7 +167,7 @@ macro_rules! write_half {
             ///
             /// As there: nothing is lost.
             pub fn write(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-                self.$stream.write(bytes)
+                self.$stream.source().write(bytes)
             }
 
             /// See [`TcpStream::write_all`].
@@ -218,7 +180,7 @@ macro_rules! write_half {
             ///
             /// As there: some bytes may have been written.
             pub fn write_all(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-                self.$stream.write_all(bytes)
+                self.$stream.source().write_all(bytes)
             }
 
             /// See [`TcpStream::write_vectored`].
@@ -231,7 +193,7 @@ macro_rules! write_half {
             ///
             /// As there: nothing is lost.
             pub async fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.$stream.write_vectored(buffers).await
+                self.$stream.source().write_vectored(buffers).await
             }
 
             /// See [`TcpStream::writable`].
@@ -244,7 +206,7 @@ macro_rules! write_half {
             ///
             /// As there: nothing is lost.
             pub async fn writable(&self) -> io::Result<()> {
-                self.$stream.writable().await
+                self.$stream.source().wait(Direction::Write).await
             }
 
             /// See [`TcpStream::try_write`].
@@ -253,7 +215,7 @@ macro_rules! write_half {
             ///
             /// As there.
             pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.$stream.try_write(bytes)
+                self.$stream.source().try_write(bytes)
             }
 
             /// See [`TcpStream::try_write_vectored`].
@@ -262,7 +224,7 @@ macro_rules! write_half {
             ///
             /// As there.
             pub fn try_write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-                self.$stream.try_write_vectored(buffers)
+                self.$stream.source().try_write_vectored(buffers)
             }
 
             /// See [`TcpStream::poll_write`].
@@ -275,7 +237,7 @@ macro_rules! write_half {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.$stream.poll_write(cx, bytes)
+                self.$stream.source().poll_write(cx, bytes)
             }
 
             /// See [`TcpStream::poll_write_vectored`].
@@ -288,7 +250,7 @@ macro_rules! write_half {
                 cx: &mut Context<'_>,
                 buffers: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.$stream.poll_write_vectored(cx, buffers)
+                self.$stream.source().poll_write_vectored(cx, buffers)
             }
 
             /// See [`TcpStream::poll_write_ready`].
@@ -297,7 +259,7 @@ macro_rules! write_half {
             ///
             /// As there.
             pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.$stream.poll_write_ready(cx)
+                self.$stream.source().poll_ready(cx, Direction::Write)
             }
 
             /// Ends this side: the peer reads the end.
@@ -306,13 +268,13 @@ macro_rules! write_half {
             ///
             /// As `shutdown(2)`.
             pub fn shutdown(&mut self) -> io::Result<()> {
-                self.$stream.shutdown(Shutdown::Write)
+                self.$stream.source().shutdown(Shutdown::Write)
             }
         }
     };
 }
 
-read_half!(ReadHalf<'_>);
-read_half!(OwnedReadHalf);
-write_half!(WriteHalf<'_>, 0);
-write_half!(OwnedWriteHalf, stream);
+read_half!(ReadHalf<'_, S>);
+read_half!(OwnedReadHalf<S>);
+write_half!(WriteHalf<'_, S>, 0);
+write_half!(OwnedWriteHalf<S>, stream);

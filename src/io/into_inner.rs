@@ -94,8 +94,10 @@ impl TcpStream {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_std(self) -> Result<net::TcpStream, IntoInnerError<Self>> {
-        let taken = system(self.source, Socket::into_system);
-        taken.map_err(|error| error.map(|source| Self { source }))
+        match system(self.source, Socket::into_system) {
+            Ok(fd) => Ok(fd.into()),
+            Err(error) => Err(error.map(|source| Self { source })),
+        }
     }
 }
 
@@ -107,8 +109,10 @@ impl TcpListener {
     ///
     /// [`IntoInnerError`], with the listener.
     pub fn into_std(self) -> Result<net::TcpListener, IntoInnerError<Self>> {
-        let taken = system(self.source, Socket::into_system);
-        taken.map_err(|error| error.map(|source| Self { source, ..self }))
+        match system(self.source, Socket::into_system) {
+            Ok(fd) => Ok(fd.into()),
+            Err(error) => Err(error.map(|source| Self { source, ..self })),
+        }
     }
 }
 

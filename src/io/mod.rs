@@ -11,6 +11,7 @@
 
 mod buf_read;
 mod buf_reader;
+mod byte_stream;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod half_methods;
@@ -23,12 +24,12 @@ mod read_buffer;
 mod read_error;
 mod socket;
 mod source;
+mod split;
+mod stream_ops;
+mod stream_poll;
+mod stream_try;
 mod tcp;
 mod tcp_listener;
-mod tcp_poll;
-mod tcp_split;
-mod tcp_transfer;
-mod tcp_try;
 mod watched;
 
 pub use buf_reader::{BufReader, DEFAULT_LIMIT};
@@ -38,7 +39,7 @@ pub(crate) use pipe_end::ReadSome;
 pub use poll_read::PollRead;
 pub use read_error::ReadError;
 pub use source::Source;
+pub use split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;
-pub use tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use watched::Direction;

@@ -1,5 +1,5 @@
 //! The ends of a pipe for code that is polled, or that tries by itself: what
-//! [`TcpStream`](super::TcpStream) has in `tcp_poll.rs`, where the reasons are.
+//! [`TcpStream`](super::TcpStream) has in `stream_poll.rs`, where the reasons are.
 //!
 //! In the notes: the I/O of coroutines (N4, N10).
 

@@ -3,8 +3,8 @@
 //! In asyncio a transport calls `data_received` of its protocol; here the reader polls.
 
 use super::pipe::PipeReader;
+use super::split::{OwnedReadHalf, ReadHalf};
 use super::tcp::TcpStream;
-use super::tcp_split::{OwnedReadHalf, ReadHalf};
 use std::io;
 use std::task::{Context, Poll};
 

@@ -1,13 +1,15 @@
 //! A socket of the system or of another kernel, for the coroutine layer.
 //!
-//! The standard library's types read, write, return addresses and set options; a descriptor of another
-//! kernel (one in memory, for example) does the same. The loop on which a socket is made decides which
-//! of the two it is, and the code above [`Socket`] does not see the difference.
+//! The system's calls read and write, and the standard library's types return addresses and set options
+//! ([`with_std`]); a descriptor of another kernel (one in memory, for example) does the same. The loop on
+//! which a socket is made decides which of the two it is, and the code above [`Socket`] does not see the
+//! difference.
 
 use super::watched::Io;
 use crate::event_loop::{BACKLOG, Error, FdState, WeakHandle, listen_tcp};
-use crate::poll::{FdRef, VirtualFd, VirtualKernel};
+use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
 use readily_sys::socket::{self, Kind};
+use readily_sys::with_std;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{self, Shutdown, SocketAddr};
@@ -15,20 +17,20 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-/// A socket of either kernel. `S` is the system's.
+/// A socket of either kernel, of any kind.
 #[derive(Debug)]
-pub(super) enum Socket<S> {
-    System(S),
+pub(super) enum Socket {
+    System(OwnedFd),
     Virtual(Rc<dyn VirtualFd>),
 }
 
-impl<S: AsFd + 'static> AsFd for Socket<S> {
+impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd_ref().as_fd()
     }
 }
 
-impl<S: AsFd + 'static> Io for Socket<S> {
+impl Io for Socket {
     fn fd_ref(&self) -> FdRef<'_> {
         match self {
             Self::System(socket) => FdRef::System(socket.as_fd()),
@@ -37,7 +39,7 @@ impl<S: AsFd + 'static> Io for Socket<S> {
     }
 }
 
-impl<S> Socket<S> {
+impl Socket {
     /// What is known of a socket that the loop has not made: no operation on a descriptor of another
     /// kernel ever waits.
     pub(super) fn fd_state(&self) -> FdState {
@@ -46,19 +48,15 @@ impl<S> Socket<S> {
             Self::Virtual(_) => FdState::NonBlocking,
         }
     }
-}
 
-impl<S> Socket<S> {
     /// The system's socket; `None` if it is another kernel's.
-    pub(super) fn into_system(self) -> Option<S> {
+    pub(super) fn into_system(self) -> Option<OwnedFd> {
         match self {
             Self::System(socket) => Some(socket),
             Self::Virtual(_) => None,
         }
     }
-}
 
-impl Socket<net::TcpStream> {
     /// For a socket that the loop has not made.
     pub(super) fn check_stream(&self) -> io::Result<()> {
         let fd = self.fd_ref();
@@ -72,14 +70,14 @@ impl Socket<net::TcpStream> {
     #[inline]
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => socket::recv(stream.as_fd(), buffer),
+            Self::System(fd) => socket::recv(fd.as_fd(), buffer),
             Self::Virtual(fd) => fd.read(buffer),
         }
     }
 
     pub(super) fn read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => socket::recv_uninit(stream.as_fd(), buffer),
+            Self::System(fd) => socket::recv_uninit(fd.as_fd(), buffer),
             Self::Virtual(fd) => {
                 let mut bytes = vec![0; buffer.len()];
                 let n = fd.read(&mut bytes)?;
@@ -93,7 +91,7 @@ impl Socket<net::TcpStream> {
 
     pub(super) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => socket::recv_vectored(stream.as_fd(), buffers),
+            Self::System(fd) => socket::recv_vectored(fd.as_fd(), buffers),
             Self::Virtual(fd) => fd.read_vectored(buffers),
         }
     }
@@ -110,14 +108,14 @@ impl Socket<net::TcpStream> {
 
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => socket::recv_peek(stream.as_fd(), buffer),
+            Self::System(fd) => socket::recv_peek(fd.as_fd(), buffer),
             Self::Virtual(fd) => fd.read_peek(buffer),
         }
     }
 
     pub(super) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => socket::send_vectored(stream.as_fd(), buffers),
+            Self::System(fd) => socket::send_vectored(fd.as_fd(), buffers),
             Self::Virtual(fd) => fd.write_vectored(buffers),
         }
     }
@@ -125,7 +123,7 @@ impl Socket<net::TcpStream> {
     #[inline]
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::System(stream) => socket::send(stream.as_fd(), bytes),
+            Self::System(fd) => socket::send(fd.as_fd(), bytes),
             Self::Virtual(fd) => fd.write(bytes),
         }
     }
@@ -143,28 +141,25 @@ impl Socket<net::TcpStream> {
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::System(stream) => stream.local_addr(),
-            Self::Virtual(fd) => fd.local_addr(),
-        }
+        self.fd_ref().local_addr()
     }
 
     pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::System(stream) => stream.peer_addr(),
+            Self::System(fd) => with_std(fd.as_fd(), net::TcpStream::peer_addr),
             Self::Virtual(fd) => fd.peer_addr(),
         }
     }
 
     pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match self {
-            Self::System(stream) => stream.set_nodelay(nodelay),
+            Self::System(fd) => {
+                with_std(fd.as_fd(), |tcp: &net::TcpStream| tcp.set_nodelay(nodelay))
+            }
             Self::Virtual(fd) => fd.set_nodelay(nodelay),
         }
     }
-}
 
-impl Socket<net::TcpListener> {
     /// For a socket that the loop has not made.
     pub(super) fn check_listening(&self) -> io::Result<()> {
         let fd = self.fd_ref();
@@ -174,25 +169,12 @@ impl Socket<net::TcpListener> {
         }
     }
 
-    /// A connection, and the address of its peer.
-    pub(super) fn accept(&self) -> io::Result<(Socket<net::TcpStream>, Option<SocketAddr>)> {
-        match self {
-            Self::System(listener) => {
-                let (fd, peer) = socket::accept(listener.as_fd())?;
-                Ok((Socket::System(fd.into()), peer))
-            }
-            Self::Virtual(fd) => {
-                let (fd, peer) = fd.accept()?;
-                Ok((Socket::Virtual(fd), peer))
-            }
-        }
-    }
-
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::System(listener) => listener.local_addr(),
-            Self::Virtual(fd) => fd.local_addr(),
-        }
+    /// A connection, and the address of its peer, if that is one of the internet.
+    pub(super) fn accept(&self) -> io::Result<(Self, Option<SocketAddr>)> {
+        Ok(match self.fd_ref().accept()? {
+            (FdOwned::System(fd), peer) => (Self::System(fd), peer),
+            (FdOwned::Virtual(fd), peer) => (Self::Virtual(fd), peer),
+        })
     }
 }
 
@@ -203,31 +185,31 @@ fn kernel() -> Option<Rc<dyn VirtualKernel>> {
 }
 
 /// The system's socket as the loop that runs here has it: see [`VirtualKernel::import`].
-pub(super) fn import<S: AsFd + Into<OwnedFd> + From<OwnedFd>>(socket: S) -> Socket<S> {
+pub(super) fn import(socket: impl Into<OwnedFd>) -> Socket {
     let Some(kernel) = kernel() else {
-        return Socket::System(socket);
+        return Socket::System(socket.into());
     };
     match kernel.import(socket.into()) {
         Ok(fd) => Socket::Virtual(fd),
-        Err(fd) => Socket::System(fd.into()),
+        Err(fd) => Socket::System(fd),
     }
 }
 
 /// Begins to connect, on the kernel of the loop that runs here.
-pub(super) fn connect(addr: SocketAddr) -> io::Result<Socket<net::TcpStream>> {
+pub(super) fn connect(addr: SocketAddr) -> io::Result<Socket> {
     match kernel() {
         Some(kernel) => Ok(Socket::Virtual(kernel.connect(addr)?)),
-        None => Ok(Socket::System(socket::connect_tcp(&addr)?.into())),
+        None => Ok(Socket::System(socket::connect_tcp(&addr)?)),
     }
 }
 
 /// Listens, on the kernel of the loop that runs here.
-pub(super) fn listen(addr: SocketAddr) -> io::Result<Socket<net::TcpListener>> {
+pub(super) fn listen(addr: SocketAddr) -> io::Result<Socket> {
     match kernel() {
         Some(kernel) => {
             let backlog = usize::try_from(BACKLOG).unwrap_or(1);
             Ok(Socket::Virtual(kernel.listen(addr, backlog)?))
         }
-        None => Ok(Socket::System(listen_tcp(addr)?)),
+        None => Ok(Socket::System(listen_tcp(addr)?.into())),
     }
 }

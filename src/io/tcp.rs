@@ -7,15 +7,13 @@
 //! In the notes: the connection behind `await` (N4, N10); asyncio's `sock_recv`,
 //! `sock_sendall`, `sock_connect`.
 
+use super::byte_stream::byte_stream;
 use super::socket::{self, Socket};
-use super::tcp_split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use super::tcp_transfer::{Read, Write, WriteAll};
 use super::watched::{Direction, Watched};
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
 use std::io;
-use std::net::{self, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -44,7 +42,7 @@ use std::rc::Rc;
 /// ```
 #[derive(Debug)]
 pub struct TcpStream {
-    pub(super) source: Watched<Socket<net::TcpStream>>,
+    pub(super) source: Watched<Socket>,
 }
 
 impl TcpStream {
@@ -106,10 +104,7 @@ impl TcpStream {
     }
 
     /// Of a socket that the loop made or accepted: it is non-blocking, and need not be checked.
-    pub(super) fn made_here(
-        socket: Socket<net::TcpStream>,
-        site: &'static Location<'static>,
-    ) -> io::Result<Self> {
+    pub(super) fn made_here(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
         let source = Watched::new(socket, FdState::MadeHere, site)?;
         Ok(Self { source })
     }
@@ -119,116 +114,15 @@ impl TcpStream {
         stream: net::TcpStream,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        Self::made_here(Socket::System(stream), site)
+        Self::made_here(Socket::System(stream.into()), site)
     }
 
     /// Of a descriptor that the loop has not made: whatever it is (R211).
-    fn taken_over(
-        socket: Socket<net::TcpStream>,
-        site: &'static Location<'static>,
-    ) -> io::Result<Self> {
+    fn taken_over(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
         let fd_state = socket.fd_state();
         let source = Watched::new(socket, fd_state, site)?;
         source.check_stream()?;
         Ok(Self { source })
-    }
-
-    /// Reads what is there, waiting until something is. Zero is the end of the stream, or an
-    /// empty `buffer`.
-    ///
-    /// # Errors
-    ///
-    /// As `recv(2)`: a reset, for one.
-    ///
-    /// # Cancellation
-    ///
-    /// Nothing is lost: either bytes were read and this has returned, or none were.
-    #[doc(alias = "sock_recv_into")]
-    #[doc(alias = "sock_recv")]
-    pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        Read {
-            wait: self.source.ready_wait(Direction::Read),
-            buffer,
-        }
-    }
-
-    /// Fills `buffer`.
-    ///
-    /// # Errors
-    ///
-    /// `UnexpectedEof` if the stream ends before; as [`read`](TcpStream::read).
-    ///
-    /// # Cancellation
-    ///
-    /// Bytes that were read are at the front of `buffer`, but their number is lost.
-    #[doc(alias = "readexactly")]
-    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        if buffer.is_empty() {
-            return self.read(buffer).await.map(drop);
-        }
-        let mut done = 0;
-        while done < buffer.len() {
-            match self.read(&mut buffer[done..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => done += n,
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes as much of `bytes` as there is room for, waiting until there is some.
-    ///
-    /// # Errors
-    ///
-    /// As `send(2)`: `BrokenPipe` or a reset if the peer is gone. There is no `SIGPIPE`.
-    ///
-    /// # Cancellation
-    ///
-    /// Nothing is lost: either bytes were written and this has returned, or none were.
-    pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        Write {
-            wait: self.source.ready_wait(Direction::Write),
-            bytes,
-        }
-    }
-
-    /// Writes all of `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// As [`write`](TcpStream::write); some of the bytes may have been written.
-    ///
-    /// # Cancellation
-    ///
-    /// Some of the bytes may have been written; their number is lost.
-    #[doc(alias = "sock_sendall")]
-    pub fn write_all(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-        WriteAll {
-            wait: self.source.ready_wait(Direction::Write),
-            bytes,
-        }
-    }
-
-    /// Shuts one or both directions down. After the writing side, the peer reads the end;
-    /// we go on reading.
-    ///
-    /// # Errors
-    ///
-    /// As `shutdown(2)`.
-    #[doc(alias = "write_eof")]
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.source.shutdown(how)
-    }
-
-    /// The reading and the writing side, borrowed: for two futures of one task.
-    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        ReadHalf::pair(self)
-    }
-
-    /// The reading and the writing side, owned: for two tasks. Dropping the writing side
-    /// shuts it down.
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        OwnedReadHalf::pair(Rc::new(self))
     }
 
     /// Our own address.
@@ -259,8 +153,50 @@ impl TcpStream {
     }
 }
 
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
+byte_stream!(
+    TcpStream,
+    "use readily::io::{TcpListener, TcpStream};",
+    "    let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+    let here = TcpStream::connect(listener.local_addr()?).await?;
+    let (there, _) = listener.accept().await?;"
+);
+
+/// What is asked of the connection and not of one of its sides: each half may.
+macro_rules! of_the_connection {
+    ($half:ty, $stream:tt) => {
+        impl $half {
+            /// See [`TcpStream::local_addr`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+                self.$stream.local_addr()
+            }
+
+            /// See [`TcpStream::peer_addr`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+                self.$stream.peer_addr()
+            }
+
+            /// See [`TcpStream::set_nodelay`]. It is an option of the connection: the other half
+            /// has it too.
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+                self.$stream.set_nodelay(nodelay)
+            }
+        }
+    };
 }
+
+of_the_connection!(ReadHalf<'_>, 0);
+of_the_connection!(OwnedReadHalf, 0);
+of_the_connection!(WriteHalf<'_>, 0);
+of_the_connection!(OwnedWriteHalf, stream);

@@ -27,7 +27,7 @@ use std::task::{Context, Poll};
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
-    pub(super) source: Watched<Socket<net::TcpListener>>,
+    pub(super) source: Watched<Socket>,
     pub(super) backoff: RefCell<Backoff>,
     /// Limits the reports of its pauses.
     pub(super) pause_reports: RefCell<ReportLimit>,
@@ -77,11 +77,7 @@ impl TcpListener {
         Self::of(socket, FdState::NonBlocking, Location::caller())
     }
 
-    fn of(
-        socket: Socket<net::TcpListener>,
-        fd_state: FdState,
-        site: &'static Location<'static>,
-    ) -> io::Result<Self> {
+    fn of(socket: Socket, fd_state: FdState, site: &'static Location<'static>) -> io::Result<Self> {
         let source = Watched::new(socket, fd_state, site)?;
         if fd_state != FdState::MadeHere {
             source.check_listening()?;
@@ -128,7 +124,7 @@ impl TcpListener {
 
     async fn accept_with<T>(
         &self,
-        make: impl Fn(Socket<net::TcpStream>) -> io::Result<T>,
+        make: impl Fn(Socket) -> io::Result<T>,
     ) -> io::Result<(T, SocketAddr)> {
         let mut broken = BrokenInARow::default();
         loop {
@@ -226,9 +222,10 @@ impl AsFd for TcpListener {
 }
 
 /// The system's socket, which can be sent to another thread.
-fn system(socket: Socket<net::TcpStream>) -> io::Result<net::TcpStream> {
+fn system(socket: Socket) -> io::Result<net::TcpStream> {
     socket
         .into_system()
+        .map(net::TcpStream::from)
         .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 

@@ -151,6 +151,7 @@ pub use same_file::is_same as is_same_file;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
 pub use unix::find_byte::find_byte;
+pub use unix::with_std::{StdSocket, with_std};
 pub use unix::{
     child, clock, fork, nonblocking, poll, readiness, signal, signal_mask, socket, transfer, worker,
 };

@@ -10,8 +10,8 @@ use super::paths::{leaves, origin};
 use super::{code, none, read, root, sources};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The circles that may stay, with their folder: a stream and its halves.
-const CIRCLES: &[(&str, &[&str])] = &[("io", &["tcp", "tcp_split"])];
+/// The circles that may stay, with their folder: a stream, its methods and its halves.
+const CIRCLES: &[(&str, &[&str])] = &[("io", &["byte_stream", "split", "tcp"])];
 
 /// The attributes of modules that are compiled for tests only.
 const FOR_TESTS: [&str; 3] = [

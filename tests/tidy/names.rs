@@ -4,6 +4,7 @@
 //! name between backquotes, and in the plans (fences of `text`), is looked up in the sources as
 //! text: no more than that the word is there, in a file of its owner.
 
+use super::parity::made_for;
 use super::{LIBRARIES, is_run, none, read, root, shown, sources};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -47,6 +48,7 @@ impl Source {
                 owners.extend(words(line).map(str::to_owned));
             }
         }
+        owners.extend(made_for(&text));
         let path = shown(path);
         let words = all;
         Self {

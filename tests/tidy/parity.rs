@@ -35,7 +35,33 @@ fn is_exported(module: Option<&str>, name: &str) -> bool {
     paths.contains(&path) || is_module() || is_macro()
 }
 
-/// Whether a file has an `impl` of this type, or its trait, and a function of this name in it.
+/// The types for which the macros of a file are called, each as the first of several arguments.
+pub(super) fn made_for(text: &str) -> BTreeSet<String> {
+    let names = text.split("macro_rules! ").skip(1);
+    let names = names.filter_map(|rest| rest.split(' ').next());
+    let calls: Vec<String> = names.map(|name| format!("\n{name}!(")).collect();
+    let mut owners = BTreeSet::new();
+    if calls.is_empty() {
+        return owners;
+    }
+    for path in sources("src") {
+        let user = read(&path);
+        for call in &calls {
+            let first = |arguments: &str| {
+                arguments
+                    .split(',')
+                    .next()
+                    .map(str::trim)
+                    .map(str::to_owned)
+            };
+            owners.extend(user.split(call).skip(1).filter_map(first));
+        }
+    }
+    owners
+}
+
+/// Whether a file has an `impl` of this type, or its trait, or a macro for it, and a function of this name
+/// in it.
 fn has_method(owner: &str, method: &str) -> bool {
     sources("src").iter().any(|path| {
         let text = read(path);
@@ -43,7 +69,7 @@ fn has_method(owner: &str, method: &str) -> bool {
             (line.starts_with("impl") || line.contains("trait ")) && has_word(line, owner)
         };
         text.contains(&format!("fn {method}"))
-            && code(&text).any(|(_, line)| is_its(line))
+            && (code(&text).any(|(_, line)| is_its(line)) || made_for(&text).contains(owner))
             && [format!("fn {method}("), format!("fn {method}<")]
                 .iter()
                 .any(|start| text.contains(start))

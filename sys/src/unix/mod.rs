@@ -22,6 +22,7 @@ pub mod signal_mask;
 pub mod socket;
 pub mod transfer;
 pub(crate) mod wipe_on_fork;
+pub(crate) mod with_std;
 pub mod worker;
 
 #[cfg(not(target_vendor = "apple"))]
