@@ -5,11 +5,20 @@
 //!
 //! In the notes: coroutines run concurrently on one thread (N12).
 
+use readily::blocking::{Lane, PoolStats, RunBlocking, Submit};
 use readily::combine::{Shielded, Wait};
+use readily::cores::{
+    Core, CoreConnections, CoresHandle, CoresReport, ListenOptions, Server, Shutdown,
+};
 use readily::event_loop::{Descriptor, LoopClosed};
-use readily::io::{Source, TcpListener, TcpStream};
+use readily::io::{
+    BufReader, OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter, Source, TcpListener,
+    TcpStream,
+};
 use readily::poll::default_poller::SystemPoller;
 use readily::poll::poll2::PollPoller;
+use readily::process::{Child, ChildHandle, ChildWait};
+use readily::process_pool::{JobHandle, ProcessPool};
 use readily::signal::{Signal, SignalCallback, SignalError, SignalListener, SignalRequest};
 use readily::sync::{
     Barrier, BoundedSemaphore, Condition, LifoQueue, LockGuard, Permit, PriorityQueue, broadcast,
@@ -22,7 +31,8 @@ use readily::task::{
 use readily::time::{Sleep, TimeoutScope};
 use readily::{
     CallHandle, CancellationToken, Cx, Error, Event, EventLoop, JoinError, JoinSet, Key, Lock,
-    LoopHandle, Queue, RemoteHandle, Runner, Semaphore, Task, TaskGroup, TimerHandle, WeakHandle,
+    LoopHandle, Queue, RemoteHandle, Runner, Semaphore, Task, TaskGroup, ThreadPool, TimerHandle,
+    WeakHandle,
 };
 use std::marker::PhantomData;
 
@@ -80,7 +90,12 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(watch::Sender<u8>, watch::Receiver<u8> => false, false);
     auto!(broadcast::Sender<u8>, broadcast::Receiver<u8>, channel::Receiver<u8> => false, false);
     auto!(SignalListener, SignalCallback => false, false);
-    auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream => false, false);
+    auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream, BufReader<TcpStream> => false, false);
+    auto!(OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter => false, false);
+    auto!(Child, ChildHandle, ChildWait => false, false);
+    auto!(ProcessPool, JobHandle<u8> => false, false);
+    // A wait for the end of the cores has a timer of the loop that it is awaited on.
+    auto!(Core, Shutdown => false, false);
 }
 
 #[test]
@@ -98,6 +113,10 @@ fn what_is_for_other_threads_may_go_there() {
     // An error of the loop contains only a key and a source location.
     auto!(Error => true, true);
     auto!(Signal, SignalRequest, SignalError => true, true);
+    auto!(ThreadPool, Lane, PoolStats => true, true);
+    // A job that was refused has an error in it.
+    auto!(RunBlocking<u8>, Submit<fn() -> u8, u8> => true, false);
+    auto!(CoresHandle, CoresReport, CoreConnections, Server, ListenOptions => true, true);
 }
 
 /// Checks that the macro finds each combination.

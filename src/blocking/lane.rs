@@ -151,7 +151,18 @@ impl Lane {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let site = Location::caller();
+        self.try_submit_at(f, Location::caller())
+    }
+
+    pub(super) fn try_submit_at<F, T>(
+        &self,
+        f: F,
+        site: &'static Location<'static>,
+    ) -> Result<RunBlocking<T>, SubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
         with_current(|handle| {
             let job = Arc::new(Job::new(f, HoldTime::for_job(handle), site));
             match self.queue(handle, Arc::clone(&job) as Arc<dyn Run>, false) {

@@ -2,7 +2,8 @@
 //!
 //! The job takes its place in the order of the lane at the first poll, in front of later jobs, and the
 //! queue moves it up when there is room. So no newcomer overtakes a waiter, and there is no grant that
-//! could be lost. A shutdown meanwhile returns the closure.
+//! could be lost. A shutdown meanwhile returns the closure. A job does not wait for room in its own
+//! pool, whose threads may all wait like this one (R240).
 //!
 //! In asyncio there is no counterpart: the queue of its executor has no bound.
 
@@ -43,7 +44,8 @@ impl Lane {
     ///
     /// # Errors
     ///
-    /// [`SubmitError`] with `f` in it, except [`SubmitError::Full`].
+    /// [`SubmitError`] with `f` in it. [`SubmitError::Full`] only in a job of the same pool, which does not
+    /// wait for room, because its own thread may be the one that would have to make it.
     ///
     /// # Cancellation
     ///
@@ -75,6 +77,10 @@ where
 {
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<RunBlocking<T>, SubmitError<F>>> {
         let state = match std::mem::replace(&mut self.state, State::Done) {
+            // R240: the thread would wait for room that it makes itself.
+            State::New(f) if self.lane.workers().current_job().is_some() => {
+                return Poll::Ready(self.lane.try_submit_at(f, self.site));
+            }
             State::New(f) => match self.lane.submit_waiting(f, self.site) {
                 Ok(waiting) if waiting.has_room => return Poll::Ready(Ok(waiting.future)),
                 Ok(waiting) => State::Waits(waiting.job, waiting.future),

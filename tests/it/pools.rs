@@ -355,6 +355,24 @@ fn a_job_that_would_await_a_job_of_its_own_pool_is_refused_with_both_sites() {
     assert_eq!({ waits }.wait().unwrap(), 7);
 }
 
+/// R240: the same for room in the queue.
+#[test]
+fn a_job_does_not_wait_for_room_in_its_own_pool() {
+    let _guard = guard!();
+    let pool = (ThreadPool::builder().max_threads(1).queue(1).build()).unwrap();
+    let inner = pool.clone();
+    let mut outer = pool.run_blocking(move || {
+        on_loop(async {
+            let fits = inner.submit(|| 1).await.unwrap();
+            let refused = inner.submit(|| 2).await.unwrap_err();
+            assert!(matches!(refused, SubmitError::Full(_)), "{refused:?}");
+            (fits, refused.into_inner()())
+        })
+    });
+    let (fits, two) = outer.wait().unwrap();
+    assert_eq!(({ fits }.wait().unwrap(), two), (1, 2));
+}
+
 /// N5: the thread of a loop must not block.
 #[test]
 fn a_thread_that_turns_a_loop_does_not_wait_for_a_job() {
