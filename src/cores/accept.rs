@@ -162,23 +162,31 @@ fn open_here(server: &ServerInfo, core: usize, handle: &LoopHandle, accepted: Ac
         stream,
         peer,
         listener,
+        addr: server.addr,
         open: server.connections.add(core),
     };
     Seat::of(handle).arrive(handle, server.id, arrival);
 }
 
 /// A connection on its way to another core. If the loop of that core is closed before it has read the
-/// message, the next core gets the connection (R348).
+/// message (R348), or the server could not be made there (R352), the next core gets the connection.
 struct Handed {
     server: ServerInfo,
     core: usize,
+    /// How many cores have not taken it.
+    tries: usize,
     arrival: Option<Arrival>,
 }
 
 impl Handed {
     fn arrive(mut self, handle: &LoopHandle) {
+        let (seat, id) = (Seat::of(handle), self.server.id);
+        let is_last = self.tries + 1 >= self.server.group.count();
+        if !is_last && seat.service_token(id).is_none() {
+            return; // its drop sends it on
+        }
         if let Some(arrival) = self.arrival.take() {
-            Seat::of(handle).arrive(handle, self.server.id, arrival);
+            seat.arrive(handle, id, arrival);
         }
     }
 }
@@ -193,19 +201,22 @@ impl Drop for Handed {
             peer,
             listener,
             open,
+            ..
         } = arrival;
         open.refused();
         let cores = self.server.group.count();
+        let tries = self.tries + 1;
         let others = (1..cores).map(|n| (self.core + n) % cores);
         // Each core closes its loop once, so this ends. If all have, the connection is closed.
-        let _closed = send(&self.server, others, (stream, peer, listener));
+        let _closed = send(&self.server, (tries, others), (stream, peer, listener));
     }
 }
 
-/// M5: sends a connection to the first of these cores whose loop is open. Returns it if none is.
+/// M5: sends a connection, which so many cores have not taken, to the first of these cores whose loop is
+/// open. Returns it if none is.
 fn send(
     server: &ServerInfo,
-    cores: impl Iterator<Item = usize>,
+    (tries, cores): (usize, impl Iterator<Item = usize>),
     accepted: Accepted,
 ) -> Result<(), Accepted> {
     let (mut stream, peer, listener) = accepted;
@@ -215,10 +226,12 @@ fn send(
                 stream,
                 peer,
                 listener,
+                addr: server.addr,
                 open: server.connections.add(core),
             }),
             server: server.clone(),
             core,
+            tries,
         };
         let arrive = |handed: Handed, handle: &LoopHandle| handed.arrive(handle);
         let Err(LoopClosed(mut refused)) =
@@ -243,7 +256,7 @@ fn hand_out(
     accepted: Accepted,
 ) {
     let before = order.iter().take_while(|&&core| core != own).copied();
-    if let Err(accepted) = send(server, before, accepted) {
+    if let Err(accepted) = send(server, (0, before), accepted) {
         open_here(server, own, handle, accepted);
     }
 }

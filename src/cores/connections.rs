@@ -88,8 +88,9 @@ impl Drop for Open {
 pub(super) struct Arrival {
     pub(super) stream: net::TcpStream,
     pub(super) peer: SocketAddr,
-    /// The socket that accepted it, for reports.
+    /// The socket that accepted it, and its address, for reports.
     pub(super) listener: RawFd,
+    pub(super) addr: SocketAddr,
     pub(super) open: Open,
 }
 

@@ -97,6 +97,7 @@ impl Seat {
     /// M5: opens a connection of a server. One that cannot be opened is closed, and reported.
     pub(super) fn arrive(&self, handle: &LoopHandle, id: u64, arrival: Arrival) {
         let (fd, peer) = (arrival.listener, Some(arrival.peer));
+        let addr = Some(arrival.addr);
         let service = self.service(id);
         let opened = match &service {
             Some(service) => (service.open)(handle, arrival),
@@ -110,7 +111,7 @@ impl Seat {
         if let Some(held_back) = admitted {
             handle.report(&Unhandled::ConnectionLost {
                 fd,
-                addr: None,
+                addr,
                 peer,
                 error,
                 held_back,

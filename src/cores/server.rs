@@ -75,7 +75,8 @@ impl CoresHandle {
     /// The listening sockets are open when this returns. At a shutdown each core stops to accept, and
     /// waits for the tasks of its connections until the limit: let those that wait for a request look at
     /// [`Core::stop_token`]. A connection whose task panics is closed, and reported. A `service` that
-    /// panics on a core is reported, and that core takes no connections.
+    /// panics on a core is reported, and that core takes no connections; if it is the core that accepts for
+    /// all, the listening socket is closed.
     ///
     /// # Errors
     ///

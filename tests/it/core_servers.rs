@@ -411,6 +411,52 @@ fn a_panic_of_a_handler_ends_its_connection_and_of_a_service_its_core() {
     assert_eq!(take().len(), 1);
 }
 
+/// Each way to distribute connections serves IPv6 as well, if the machine has it.
+#[test]
+fn a_server_on_an_address_of_ipv6_serves_on_it() {
+    let _guard = guard!();
+    let any = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
+    if net::TcpListener::bind(any).is_err() {
+        return;
+    }
+    for (distribution, style) in ALL
+        .into_iter()
+        .flat_map(|one| STYLES.map(|style| (one, style)))
+    {
+        let cores = cores(2);
+        let listen = ListenOptions::new(any).distribution(distribution);
+        let server = style(&cores, listen);
+        assert!(server.local_addr().is_ipv6());
+        let mut client = Client::of(&server);
+        client.ask();
+        client.end();
+        assert!(cores.shutdown(LONG).wait().unwrap().is_clean());
+    }
+}
+
+/// R352, M5: a core on which the server could not be made is offered connections, and the next one gets them.
+#[test]
+fn a_connection_for_a_core_that_has_no_server_goes_to_the_next_one() {
+    let _guard = guard!();
+    for distribution in [Distribution::RoundRobin, Distribution::LeastConnections] {
+        let builder = Cores::builder().count(3).on_unhandled(|_, _| {});
+        let cores = builder.build().unwrap();
+        let service = |core: &Core| {
+            let number = number(core);
+            assert_ne!(number, 1, "on purpose");
+            move |stream: TcpStream, _peer| async move {
+                drop(greet_and_echo(stream, number, CancellationToken::new()).await);
+            }
+        };
+        let server = cores.serve(options(distribution), service).unwrap();
+        let clients: Vec<Client> = (0..12).map(|_| Client::of(&server)).collect();
+        assert!(clients.iter().all(|client| client.core != 1));
+        let counts = settle(&server, 12);
+        assert_eq!((counts[1].total, counts[1].open), (0, 0), "{counts:?}");
+        clients.into_iter().for_each(Client::end);
+    }
+}
+
 /// What is refused comes back, and nothing stays open.
 #[test]
 fn a_server_that_cannot_listen_gives_everything_back() {
