@@ -5,10 +5,10 @@
 //! use std::process::Command;
 //!
 //! readily::run(async {
-//!     let hup = signal(Signal::HUP)?;
+//!     let usr1 = signal(Signal::USR1)?;
 //!     let me = std::process::id().to_string();
-//!     Command::new("kill").args(["-HUP", &me]).status()?;
-//!     hup.recv().await?; // reload the configuration
+//!     Command::new("kill").args(["-USR1", &me]).status()?;
+//!     usr1.recv().await?; // open the log again
 //!     Ok::<_, Box<dyn std::error::Error>>(())
 //! })??;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
