@@ -113,6 +113,14 @@ fn a_wake_on_the_loop_of_a_task_that_has_ended_leaves_no_mark() {
     again("soon #0 { spawn #1 { wake #3 } }; spawn #3; run 1; turn; wake #3; wait 1");
 }
 
+/// T1: the same for a task that was queued when it ended: the mark goes when the queue reaches it.
+#[test]
+fn a_task_that_ends_while_it_is_queued_keeps_no_mark() {
+    again("spawn #0 { wake #0 }; turn; turn; wake #0; wait 1");
+    // Not the mark of a message, which the loop drops.
+    again("spawn #3; turn; wake #3; turn; wake-remote #3; wait 1");
+}
+
 /// R024: a bug of the simulated kernel, which did not report the event.
 #[test]
 fn room_that_a_wider_buffer_makes_is_reported() {

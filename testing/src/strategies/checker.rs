@@ -204,10 +204,7 @@ impl Model {
         self.this_turn = std::mem::take(&mut self.next_turn);
         self.ran_future = false;
         if std::mem::take(&mut self.notified) {
-            self.this_turn.extend(self.messages.drain(..));
-            if std::mem::take(&mut self.stop_sent) {
-                self.request_stop();
-            }
+            self.receive();
         }
         self.batch = events.iter().copied().collect();
     }
@@ -310,8 +307,8 @@ impl Model {
                         return Some(Next::required(Call::Closure(id)));
                     }
                     if let Some(task) = self.tasks.get_mut(&id) {
+                        task.woken = false;
                         if task.ended.is_none() {
-                            task.woken = false;
                             return Some(Next::required(Call::Poll(id)));
                         }
                     }

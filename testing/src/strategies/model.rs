@@ -318,10 +318,13 @@ impl Model {
         self.timers.remove(&at).is_some()
     }
 
-    /// Messages of other threads go before work that is queued now. A stop among them is queued, too.
+    /// Messages of other threads go before work that is queued now. A stop among them is queued, too. The
+    /// wake of a task that has ended is not, and its mark stays.
     pub(super) fn receive(&mut self) {
         for id in std::mem::take(&mut self.messages) {
-            self.queue(id);
+            if self.tasks.get(&id).is_none_or(|task| task.ended.is_none()) {
+                self.queue(id);
+            }
         }
         let is_before_ready = matches!(self.phase, Phase::Events | Phase::Timers);
         if is_before_ready && std::mem::take(&mut self.stop_sent) {
