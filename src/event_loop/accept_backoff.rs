@@ -5,7 +5,7 @@
 //! descriptors or memory, after which the listener pauses; and of the listener itself, which ends. A
 //! pause ends after a while, or when this loop closes a descriptor. For the first a listener has a
 //! timer; for the second it waits in a list of the loop. `accept.rs` (for callbacks) and
-//! `io/tcp_listener.rs` (for coroutines) pause and report. The functions up to the list are pure: the
+//! `io/listening.rs` (for coroutines) pause and report. The functions up to the list are pure: the
 //! time is an argument.
 //!
 //! asyncio pauses for one second, whatever the error.

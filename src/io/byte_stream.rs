@@ -14,6 +14,7 @@ macro_rules! byte_stream {
         };
         use super::stream_poll::stream_poll;
         use super::stream_try::stream_try;
+        use super::watched::Direction;
         use std::io::{IoSlice, IoSliceMut};
         use std::mem::MaybeUninit;
         use std::net::Shutdown;

@@ -5,6 +5,7 @@
 use super::pipe::{PipeReader, PipeWriter};
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp::TcpStream;
+use super::unix::UnixStream;
 use futures_io::{AsyncRead, AsyncWrite};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
@@ -69,11 +70,23 @@ macro_rules! async_write {
 
 // `&TcpStream` too, as the standard library's: one task may read while another writes.
 async_read!(TcpStream, &TcpStream, ReadHalf<'_>, OwnedReadHalf);
+async_read!(
+    UnixStream,
+    &UnixStream,
+    ReadHalf<'_, UnixStream>,
+    OwnedReadHalf<UnixStream>
+);
 async_write!(
     TcpStream: |stream| stream.shutdown(Shutdown::Write),
     &TcpStream: |stream| stream.shutdown(Shutdown::Write),
     WriteHalf<'_>: |half| half.shutdown(),
     OwnedWriteHalf: |half| half.shutdown()
+);
+async_write!(
+    UnixStream: |stream| stream.shutdown(Shutdown::Write),
+    &UnixStream: |stream| stream.shutdown(Shutdown::Write),
+    WriteHalf<'_, UnixStream>: |half| half.shutdown(),
+    OwnedWriteHalf<UnixStream>: |half| half.shutdown()
 );
 
 impl AsyncRead for PipeReader {

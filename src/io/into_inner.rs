@@ -2,17 +2,21 @@
 //!
 //! In asyncio: `Transport.get_extra_info("socket")` with a `dup`; `loop.remove_reader`.
 
+use super::listening::Listening;
 use super::pipe::{PipeReader, PipeWriter};
 use super::pipe_end::PipeEnd;
 use super::socket::Socket;
 use super::source::{Source, System};
 use super::tcp::TcpStream;
 use super::tcp_listener::TcpListener;
+use super::unix::UnixStream;
+use super::unix_listener::UnixListener;
 use super::watched::{Io, Watched};
 use crate::poll::FdRef;
 use std::io;
 use std::net;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net as unix;
 
 /// A descriptor could not be taken back from its loop; here is what holds it.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,14 @@ fn system<T: Io, R>(
     Ok(take(io).expect("it is the system's"))
 }
 
+impl Listening {
+    /// Ends the registration.
+    fn into_system(self) -> Result<OwnedFd, IntoInnerError<Self>> {
+        let taken = system(self.source, Socket::into_system);
+        taken.map_err(|error| error.map(|source| Self { source, ..self }))
+    }
+}
+
 impl TcpStream {
     /// Ends the registration, and returns the connection as the standard library's. One that the loop has
     /// made, or that was non-blocking when [`from_std`](TcpStream::from_std) took it over, is non-blocking:
@@ -109,9 +121,46 @@ impl TcpListener {
     ///
     /// [`IntoInnerError`], with the listener.
     pub fn into_std(self) -> Result<net::TcpListener, IntoInnerError<Self>> {
+        match self.listening.into_system() {
+            Ok(fd) => Ok(fd.into()),
+            Err(error) => Err(error.map(|listening| Self { listening })),
+        }
+    }
+}
+
+impl UnixStream {
+    /// Ends the registration, and returns the connection as the standard library's, in the mode that
+    /// [`TcpStream::into_std`] describes.
+    ///
+    /// # Errors
+    ///
+    /// [`IntoInnerError`], with the stream.
+    pub fn into_std(self) -> Result<unix::UnixStream, IntoInnerError<Self>> {
         match system(self.source, Socket::into_system) {
             Ok(fd) => Ok(fd.into()),
-            Err(error) => Err(error.map(|source| Self { source, ..self })),
+            Err(error) => Err(error.map(|source| Self { source })),
+        }
+    }
+}
+
+impl UnixListener {
+    /// Ends the registration, and returns the listener as the standard library's, in the mode that
+    /// [`TcpStream::into_std`] describes. Its path stays. Connections that were not accepted stay in its queue.
+    ///
+    /// # Errors
+    ///
+    /// [`IntoInnerError`], with the listener.
+    pub fn into_std(self) -> Result<unix::UnixListener, IntoInnerError<Self>> {
+        let Self {
+            mut file,
+            listening,
+        } = self;
+        match listening.into_system() {
+            Ok(fd) => {
+                file.0 = None;
+                Ok(fd.into())
+            }
+            Err(error) => Err(error.map(|listening| Self { file, listening })),
         }
     }
 }
@@ -143,7 +192,9 @@ macro_rules! into_owned_fd {
     )*};
 }
 
-into_owned_fd!(TcpStream: into_std, TcpListener: into_std, PipeReader: into_fd, PipeWriter: into_fd);
+into_owned_fd!(TcpStream: into_std, TcpListener: into_std);
+into_owned_fd!(UnixStream: into_std, UnixListener: into_std);
+into_owned_fd!(PipeReader: into_fd, PipeWriter: into_fd);
 
 /// Implements the method of an end of a pipe.
 macro_rules! pipe_into_fd {

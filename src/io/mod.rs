@@ -1,4 +1,4 @@
-//! I/O for coroutines: sources, and TCP streams and listeners on top of them.
+//! I/O for coroutines: sources, and streams, listeners and pipes on top of them.
 //!
 //! A source is one edge-triggered registration for the life of its descriptor. Its event stores the
 //! readiness that the kernel reported, and wakes the waiters. So callbacks and coroutines share one
@@ -16,6 +16,7 @@ mod byte_stream;
 mod futures_io;
 mod half_methods;
 mod into_inner;
+mod listening;
 mod pipe;
 mod pipe_end;
 mod pipe_poll;
@@ -23,6 +24,7 @@ mod poll_read;
 mod read_buffer;
 mod read_error;
 mod socket;
+mod socket_path;
 mod source;
 mod split;
 mod stream_ops;
@@ -30,6 +32,8 @@ mod stream_poll;
 mod stream_try;
 mod tcp;
 mod tcp_listener;
+mod unix;
+mod unix_listener;
 mod watched;
 
 pub use buf_reader::{BufReader, DEFAULT_LIMIT};
@@ -38,8 +42,11 @@ pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use pipe_end::ReadSome;
 pub use poll_read::PollRead;
 pub use read_error::ReadError;
+pub use socket_path::SocketPathError;
 pub use source::Source;
 pub use split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;
+pub use unix::{PeerCred, ReceivedFds, UnixStream};
+pub use unix_listener::{UnixListener, UnixListenerBuilder};
 pub use watched::Direction;

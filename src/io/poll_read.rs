@@ -5,6 +5,7 @@
 use super::pipe::PipeReader;
 use super::split::{OwnedReadHalf, ReadHalf};
 use super::tcp::TcpStream;
+use super::unix::UnixStream;
 use std::io;
 use std::task::{Context, Poll};
 
@@ -33,36 +34,32 @@ pub trait PollRead {
     }
 }
 
-/// Implements the trait by the methods of a type.
+/// Implements the trait for a type by the methods of another: for a borrowed stream, so that one task may
+/// read while another writes, by those of the stream.
 macro_rules! poll_read {
-    ($($of:ty),*) => {$(
+    ($($of:ty: $by:ty),*) => {$(
         impl PollRead for $of {
             fn poll_read(
                 &mut self,
                 cx: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                <$of>::poll_read(self, cx, buffer)
+                <$by>::poll_read(self, cx, buffer)
             }
 
             fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                <$of>::poll_read_ready(self, cx)
+                <$by>::poll_read_ready(self, cx)
             }
         }
     )*};
 }
 
-poll_read!(TcpStream, ReadHalf<'_>, OwnedReadHalf, PipeReader);
-
-impl PollRead for &TcpStream {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        TcpStream::poll_read(self, cx, buffer)
-    }
-
-    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        TcpStream::poll_read_ready(self, cx)
-    }
-}
+poll_read!(TcpStream: TcpStream, &TcpStream: TcpStream);
+poll_read!(UnixStream: UnixStream, &UnixStream: UnixStream);
+poll_read!(ReadHalf<'_>: ReadHalf, OwnedReadHalf: OwnedReadHalf);
+poll_read!(ReadHalf<'_, UnixStream>: ReadHalf<UnixStream>);
+poll_read!(OwnedReadHalf<UnixStream>: OwnedReadHalf<UnixStream>);
+poll_read!(PipeReader: PipeReader);
 
 /// Bytes in memory, for tests.
 impl PollRead for &[u8] {

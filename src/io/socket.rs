@@ -8,8 +8,8 @@
 use super::watched::Io;
 use crate::event_loop::{BACKLOG, Error, FdState, WeakHandle, listen_tcp};
 use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
-use readily_sys::socket::{self, Kind};
-use readily_sys::with_std;
+use readily_sys::socket::{self, Kind, local, pass_fds};
+use readily_sys::{StdSocket, with_std};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{self, Shutdown, SocketAddr};
@@ -160,6 +160,42 @@ impl Socket {
         }
     }
 
+    /// The socket as the standard library's, for its addresses and options.
+    pub(super) fn with_std<S: StdSocket, R>(
+        &self,
+        operation: impl FnOnce(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        match self {
+            Self::System(fd) => with_std(fd.as_fd(), operation),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn peer_cred(&self) -> io::Result<local::PeerCred> {
+        match self {
+            Self::System(fd) => local::peer_cred(fd.as_fd()),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn send_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => pass_fds::send_fds(fd.as_fd(), bytes, fds),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn recv_fds(
+        &self,
+        buffer: &mut [u8],
+        limit: usize,
+    ) -> io::Result<pass_fds::Received> {
+        match self {
+            Self::System(fd) => pass_fds::recv_fds(fd.as_fd(), buffer, limit),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// For a socket that the loop has not made.
     pub(super) fn check_listening(&self) -> io::Result<()> {
         let fd = self.fd_ref();
@@ -192,6 +228,29 @@ pub(super) fn import(socket: impl Into<OwnedFd>) -> Socket {
     match kernel.import(socket.into()) {
         Ok(fd) => Socket::Virtual(fd),
         Err(fd) => Socket::System(fd),
+    }
+}
+
+/// The system's socket for a loop on the system's kernel: only that has paths and abstract names.
+pub(super) fn with_a_path(make: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Socket> {
+    match kernel() {
+        Some(_) => Err(io::ErrorKind::Unsupported.into()),
+        None => make().map(Socket::System),
+    }
+}
+
+/// Two streams that are connected to each other, on the kernel of the loop that runs here.
+pub(super) fn pair() -> io::Result<(Socket, Socket)> {
+    let made = kernel().map(|kernel| kernel.pair());
+    if let Some(Ok((one, other))) = made {
+        return Ok((Socket::Virtual(one), Socket::Virtual(other)));
+    }
+    match made {
+        Some(Err(error)) if error.kind() != io::ErrorKind::Unsupported => Err(error),
+        _ => {
+            let (one, other) = local::stream_pair()?;
+            Ok((import(one), import(other)))
+        }
     }
 }
 

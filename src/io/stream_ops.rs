@@ -134,6 +134,21 @@ impl Future for WriteAll<'_, '_> {
 
 /// What awaits.
 impl Watched<Socket> {
+    /// Waits for the end of an attempt to connect.
+    pub(super) async fn connected(&self) -> io::Result<()> {
+        let look = |stream: &Socket| {
+            // Writability is a hint; the socket's error decides, and its peer address proves it.
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+            match stream.is_connected()? {
+                true => Ok(()),
+                false => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        };
+        self.io(Direction::Write, look).await
+    }
+
     #[inline]
     pub(super) fn read<'s, 'a>(&'s self, buffer: &'a mut [u8]) -> Read<'s, 'a> {
         Read {

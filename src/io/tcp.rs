@@ -9,7 +9,7 @@
 
 use super::byte_stream::byte_stream;
 use super::socket::{self, Socket};
-use super::watched::{Direction, Watched};
+use super::watched::Watched;
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
 use std::io;
@@ -63,18 +63,7 @@ impl TcpStream {
         let site = Location::caller(); // not known within the future
         async move {
             let Self { source } = Self::made_here(socket::connect(addr.into())?, site)?;
-            source
-                .io(Direction::Write, |stream| {
-                    // Writability is a hint; the socket's error decides, and its peer address proves it.
-                    if let Some(error) = stream.take_error()? {
-                        return Err(error);
-                    }
-                    match stream.is_connected()? {
-                        true => Ok(()),
-                        false => Err(io::ErrorKind::WouldBlock.into()),
-                    }
-                })
-                .await?;
+            source.connected().await?;
             Ok(Self { source })
         }
     }

@@ -1,40 +1,22 @@
 //! A TCP listener for coroutines.
 //!
-//! Errors of `accept(2)` are handled as for callbacks: a connection that broke before it was accepted
-//! is skipped, and when descriptors run out, `accept` waits for a growing time, or until the loop
-//! closes one of its own. The shortage is reported at most once a second, and never makes the loop spin.
-//!
-//! In asyncio this is `sock_accept`, and the server's pause of a second.
+//! In asyncio this is `sock_accept`, and `start_server`.
 
+use super::listening::Listening;
 use super::socket::{self, Socket};
-
 use super::tcp::TcpStream;
-use super::watched::{Direction, Io, Watched};
-use crate::event_loop::{
-    AcceptError, Backoff, BrokenInARow, FdState, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
-    WakeTimerState, WeakHandle,
-};
+use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
-use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
-    pub(super) source: Watched<Socket>,
-    pub(super) backoff: RefCell<Backoff>,
-    /// Limits the reports of its pauses.
-    pub(super) pause_reports: RefCell<ReportLimit>,
-    /// Limits the reports of connections that it has lost.
-    pub(super) loss_reports: RefCell<ReportLimit>,
-    /// The line that made it, which reports name for its connections too.
-    pub(super) site: &'static Location<'static>,
+    pub(super) listening: Listening,
 }
 
 impl TcpListener {
@@ -78,17 +60,8 @@ impl TcpListener {
     }
 
     fn of(socket: Socket, fd_state: FdState, site: &'static Location<'static>) -> io::Result<Self> {
-        let source = Watched::new(socket, fd_state, site)?;
-        if fd_state != FdState::MadeHere {
-            source.check_listening()?;
-        }
-        Ok(Self {
-            source,
-            backoff: RefCell::default(),
-            pause_reports: RefCell::default(),
-            loss_reports: RefCell::default(),
-            site,
-        })
+        let listening = Listening::new(socket, fd_state, site)?;
+        Ok(Self { listening })
     }
 
     /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
@@ -105,8 +78,9 @@ impl TcpListener {
     /// Nothing is lost: a connection is accepted only when this returns it.
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let make = |socket| TcpStream::made_here(socket, self.site);
-        self.accept_with(make).await
+        let site = self.listening.site;
+        self.accept_with(|socket| TcpStream::made_here(socket, site))
+            .await
     }
 
     /// Accepts a connection that is for another loop, or another task to register. As for the rest,
@@ -117,7 +91,7 @@ impl TcpListener {
 
     /// The same at once: `WouldBlock` if no connection waits.
     pub(crate) fn try_accept_unregistered(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
-        let (socket, peer) = self.source.accept()?;
+        let (socket, peer) = self.listening.source.accept()?;
         let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
         Ok((system(socket)?, peer))
     }
@@ -126,83 +100,12 @@ impl TcpListener {
         &self,
         make: impl Fn(Socket) -> io::Result<T>,
     ) -> io::Result<(T, SocketAddr)> {
-        let mut broken = BrokenInARow::default();
-        loop {
-            let accepted = self.source.io(Direction::Read, Socket::accept).await;
-            let error = match accepted {
-                Ok((socket, Some(peer))) => {
-                    match make(socket) {
-                        Ok(stream) => return Ok((stream, peer)),
-                        // R013: one connection is lost, as with callbacks; not the server.
-                        Err(error) if error.raw_os_error().is_some() => {
-                            self.report_lost(peer, error);
-                            io::ErrorKind::ConnectionAborted.into()
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-                // Gone before it was accepted, and its address with it (some BSDs).
-                Ok((_, None)) => io::ErrorKind::ConnectionAborted.into(),
-                Err(error) => error,
-            };
-            match AcceptError::of(&error) {
-                AcceptError::Fatal => return Err(error),
-                AcceptError::OutOfResources => self.pause(error).await,
-                AcceptError::Connection | AcceptError::WouldBlock if broken.add() => {
-                    self.pause(error).await;
-                }
-                AcceptError::Connection | AcceptError::WouldBlock => {}
-            }
-        }
-    }
-
-    /// Waits until this loop closes a descriptor, or for the time of the backoff.
-    async fn pause(&self, error: io::Error) {
-        let Some(handle) = WeakHandle::current() else {
-            return;
+        let make = |socket, peer| match peer {
+            Some(peer) => Ok(Some((make(socket)?, peer))),
+            // Gone before it was accepted, and its address with it (some BSDs).
+            None => Ok(None),
         };
-        let Some(now) = handle.with(|handle| handle.fresh_now()) else {
-            return;
-        };
-        let retry = self.backoff.borrow_mut().next_wait(now);
-        let admitted = self.pause_reports.borrow_mut().allows(now);
-        if let Some(held_back) = admitted {
-            let (fd, addr) = (self.source.fd_ref().raw(), self.local_addr().ok());
-            let paused = Unhandled::AcceptPaused {
-                fd,
-                addr,
-                error,
-                retry,
-                held_back,
-            };
-            handle.with(|handle| handle.report(&paused));
-        }
-        let mut pause = Pause {
-            handle,
-            timer: None,
-            fd_wait: None,
-        };
-        poll_fn(|cx| pause.poll(cx, retry)).await;
-    }
-
-    /// Reports a connection that could not be registered, at most once a second.
-    fn report_lost(&self, peer: SocketAddr, error: io::Error) {
-        let Some(handle) = WeakHandle::current() else {
-            return;
-        };
-        let now = handle.with(|handle| handle.fresh_now());
-        let admitted = now.and_then(|now| self.loss_reports.borrow_mut().allows(now));
-        if let Some(held_back) = admitted {
-            let (fd, addr) = (self.source.fd_ref().raw(), self.local_addr().ok());
-            let lost = Unhandled::ConnectionLost {
-                fd,
-                addr,
-                peer: Some(peer),
-                error,
-                held_back,
-            };
-            handle.with(|handle| handle.report(&lost));
-        }
+        self.listening.accept(make).await
     }
 
     /// The address that it listens on.
@@ -211,13 +114,13 @@ impl TcpListener {
     ///
     /// As `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.source.local_addr()
+        self.listening.source.local_addr()
     }
 }
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
+        self.listening.source.as_fd()
     }
 }
 
@@ -227,38 +130,4 @@ fn system(socket: Socket) -> io::Result<net::TcpStream> {
         .into_system()
         .map(net::TcpStream::from)
         .ok_or_else(|| io::ErrorKind::Unsupported.into())
-}
-
-/// Ends with a timer, or when the loop closes a descriptor, whichever is first.
-struct Pause {
-    handle: WeakHandle,
-    timer: Option<WakeTimer>,
-    fd_wait: Option<FdWaitKey>,
-}
-
-impl Pause {
-    fn poll(&mut self, cx: &mut Context<'_>, wait: std::time::Duration) -> Poll<()> {
-        match &self.timer {
-            None => {
-                self.handle.with(|handle| {
-                    self.timer = Some(handle.wake_later(wait, cx.waker().clone()));
-                    self.fd_wait = Some(handle.wake_on_fd_close(cx.waker().clone()));
-                });
-                Poll::Pending
-            }
-            Some(timer) => {
-                // Woken by either. A wake for another reason costs only one more attempt.
-                let _: WakeTimerState = timer.poll(cx.waker());
-                Poll::Ready(())
-            }
-        }
-    }
-}
-
-impl Drop for Pause {
-    fn drop(&mut self) {
-        if let Some(key) = self.fd_wait.take() {
-            self.handle.with(|handle| handle.cancel_fd_wait(key));
-        }
-    }
 }

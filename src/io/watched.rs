@@ -200,7 +200,26 @@ impl<T: Io> Watched<T> {
         fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let made = current::with(|handle| Self::on(handle, io, fd_state, site));
+        Self::new_with(io, fd_state, Readiness::NONE, site)
+    }
+
+    /// [`Watched::new`] for what may return less than there is, as pipes and local sockets do: a short transfer
+    /// proves nothing.
+    pub(super) fn new_in_pieces(
+        io: T,
+        fd_state: FdState,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        Self::new_with(io, fd_state, Readiness::PRIORITY, site)
+    }
+
+    fn new_with(
+        io: T,
+        fd_state: FdState,
+        ready: Readiness,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let made = current::with(|handle| Self::on(handle, io, fd_state, ready, site));
         made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
@@ -208,12 +227,13 @@ impl<T: Io> Watched<T> {
         handle: &LoopHandle,
         io: T,
         fd_state: FdState,
+        ready: Readiness,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
         let state = Rc::new(State {
             // Where no urgent byte is reported, there may be one at any time (R184).
             ready: Cell::new(match handle.reports_urgent_data() {
-                true => Readiness::NONE,
+                true => ready,
                 false => Readiness::PRIORITY,
             }),
             unused: Cell::new(Readiness::NONE),

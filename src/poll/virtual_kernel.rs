@@ -34,6 +34,17 @@ pub trait VirtualKernel {
     /// As `socket(2)`.
     fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>>;
 
+    /// Makes two streams that are connected to each other, as `socketpair(2)`; by default refused as
+    /// `Unsupported`.
+    ///
+    /// # Errors
+    ///
+    /// As `socketpair(2)`.
+    #[allow(clippy::type_complexity)] // two descriptors
+    fn pair(&self) -> io::Result<(Rc<dyn VirtualFd>, Rc<dyn VirtualFd>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Takes over a descriptor of the system.
     ///
     /// # Errors

@@ -87,13 +87,13 @@ pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::{affinity, epoll, error_queue, event, exit_fd, facts, timer};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use linux::{nowait, poll_bits, same_file, wipe};
+use linux::{nowait, peer_cred, poll_bits, same_file, wipe};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use unix::event;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub use unix::secure::is_secure;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-use unix::{nowait, poll_bits, same_file};
+use unix::{nowait, peer_cred, poll_bits, same_file};
 
 #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
 use libc::__errno as errno_location;
@@ -164,7 +164,7 @@ pub mod errno {
     pub use libc::{
         EADDRINUSE, EAGAIN, EBADF, ECHILD, ECONNABORTED, ECONNREFUSED, ECONNRESET, EEXIST, EFAULT,
         EINTR, EINVAL, ELOOP, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSYS, ENOTCONN, ENOTSOCK,
-        EOPNOTSUPP, EPERM, EPIPE, ESRCH,
+        EOPNOTSUPP, EPERM, EPIPE, EPROTOTYPE, ESRCH,
     };
 }
 

@@ -64,6 +64,8 @@ mod support;
 mod tasks;
 mod threads;
 mod timers;
+mod unix_paths;
+mod unix_streams;
 mod unseen;
 mod waiting;
 mod wakers;

@@ -18,6 +18,20 @@ pub const SEND_FLAGS: c_int = libc::MSG_DONTWAIT;
 /// (`SS_NBIO`) and at a flag that programs cannot give (`MSG_NBIO`).
 pub(crate) const SEND_WAITS: bool = true;
 
+/// There is no flag with which descriptors that are received are close-on-exec.
+pub(crate) const RECV_FDS_FLAGS: c_int = 0;
+
+/// Makes a descriptor that was received close-on-exec.
+pub(crate) fn set_received_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+}
+
+/// Lets writes to a dead peer give an error and not a signal.
+pub(crate) fn suppress_sigpipe(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SO_NOSIGPIPE, 1)
+}
+
 /// Makes a socket.
 pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     // SAFETY: takes three numbers, touches no memory.
@@ -25,7 +39,7 @@ pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor, and it has no other owner yet.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     prepare(&fd)?;
-    set_option(fd.as_fd(), libc::SO_NOSIGPIPE, 1)?;
+    suppress_sigpipe(fd.as_fd())?;
     Ok(fd)
 }
 

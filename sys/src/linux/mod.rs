@@ -9,6 +9,7 @@ pub mod facts;
 #[cfg_attr(readily_force_pipe, allow(dead_code, unreachable_pub))]
 pub(crate) mod notify;
 pub(crate) mod nowait;
+pub(crate) mod peer_cred;
 pub(crate) mod poll_bits;
 pub(crate) mod same_file;
 pub(crate) mod secure;

@@ -7,10 +7,15 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::{offset_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::{self, ffi::OsStrExt};
 use std::path::Path;
 
 use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t};
+
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -86,6 +91,31 @@ impl Address {
         address.raw.local = local;
         address.len = (offset_of!(sockaddr_un, sun_path) + bytes.len() + 1) as socklen_t;
         Ok(address)
+    }
+
+    /// A path, or a name of Linux's abstract namespace; `InvalidInput` for an address without either.
+    pub(crate) fn from_unix(addr: &unix::net::SocketAddr) -> io::Result<Self> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(name) = SocketAddrExt::as_abstract_name(addr) {
+            return Ok(Self::from_abstract(name));
+        }
+        Self::from_path(addr.as_pathname().unwrap_or(Path::new("")))
+    }
+
+    /// A name that begins with a zero byte and has no other mark of its end than its length, which the
+    /// standard library has checked.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn from_abstract(name: &[u8]) -> Self {
+        // SAFETY: as for v4; the first byte stays zero.
+        let mut local = unsafe { zeroed::<sockaddr_un>() };
+        local.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, from) in local.sun_path[1..].iter_mut().zip(name) {
+            *to = *from as libc::c_char;
+        }
+        let mut address = Self::empty();
+        address.raw.local = local;
+        address.len = (offset_of!(sockaddr_un, sun_path) + 1 + name.len()) as socklen_t;
+        address
     }
 
     /// `None` for an address that is neither v4 nor v6: unix sockets have none worth the

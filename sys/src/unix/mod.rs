@@ -30,6 +30,8 @@ pub(crate) mod new_fd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod nowait;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) mod peer_cred;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) mod poll_bits;
 #[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
 pub(crate) mod ppoll;

@@ -16,6 +16,19 @@ pub const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 /// Whether a send waits for room in spite of them.
 pub(crate) const SEND_WAITS: bool = false;
 
+/// The flag with which descriptors that are received are close-on-exec.
+pub(crate) const RECV_FDS_FLAGS: c_int = libc::MSG_CMSG_CLOEXEC;
+
+/// Needs no call on these systems: there is the flag.
+pub(crate) fn set_received_cloexec(_fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Needs no call on these systems: each send has a flag.
+pub(crate) fn suppress_sigpipe(_fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes a socket.
 pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
     let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;

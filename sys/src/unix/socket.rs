@@ -10,7 +10,6 @@ use std::ffi::c_int;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use crate::unix::address::Address;
 use crate::unix::{nonblocking, poll};
@@ -94,19 +93,6 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
 pub fn connect_tcp(addr: &SocketAddr) -> io::Result<OwnedFd> {
     let address = Address::from_std(addr);
     let fd = new_fd::socket(address.family(), libc::SOCK_STREAM)?;
-    connect(fd.as_fd(), &address)?;
-    Ok(fd)
-}
-
-/// Begins to connect to the unix socket at `path`; see [`connect_tcp`].
-///
-/// # Errors
-///
-/// `InvalidInput` for a path that no unix socket can have; `WouldBlock` on Linux when the
-/// listener's queue is full: then there is nothing to wait for, and one tries again later.
-pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
-    let address = Address::from_path(path)?;
-    let fd = new_fd::socket(libc::AF_UNIX, libc::SOCK_STREAM)?;
     connect(fd.as_fd(), &address)?;
     Ok(fd)
 }
@@ -245,7 +231,7 @@ fn option(fd: BorrowedFd<'_>, name: c_int) -> io::Result<c_int> {
 }
 
 /// An option whose value is a `T`, of plain numbers.
-fn option_as<T: Copy>(fd: BorrowedFd<'_>, name: c_int, mut value: T) -> io::Result<T> {
+pub(crate) fn option_as<T: Copy>(fd: BorrowedFd<'_>, name: c_int, mut value: T) -> io::Result<T> {
     let mut len = size_of::<T>() as libc::socklen_t;
     let (to, len) = ((&raw mut value).cast(), &raw mut len);
     // SAFETY: `to` and `len` point to live locals, and `len` is the size of the value; any bytes
@@ -266,8 +252,10 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, name: c_int, value: c_int) -> io::R
 }
 
 mod listen;
+pub mod local;
+pub mod pass_fds;
 
-pub use listen::{listen_tcp, listen_tcp_shared};
+pub use listen::{bind, listen, listen_tcp, listen_tcp_shared};
 
 #[cfg(test)]
 mod tests;

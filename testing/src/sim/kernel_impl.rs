@@ -56,6 +56,11 @@ impl VirtualKernel for Kernel {
         Ok(Rc::new(Kernel::connect(self, addr)?))
     }
 
+    fn pair(&self) -> io::Result<(Rc<dyn VirtualFd>, Rc<dyn VirtualFd>)> {
+        let (one, other) = Kernel::pair(self)?;
+        Ok((Rc::new(one), Rc::new(other)))
+    }
+
     fn blocking_jobs(&self) -> BlockingJobs {
         self.table.borrow().blocking_jobs
     }

@@ -68,7 +68,7 @@ pub fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Res
 }
 
 /// A message of nothing but these buffers.
-fn message(bufs: *mut libc::iovec, len: usize) -> libc::msghdr {
+pub(super) fn message(bufs: *mut libc::iovec, len: usize) -> libc::msghdr {
     // SAFETY: zeros are a message without address, buffers and control data.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = bufs;

@@ -33,14 +33,27 @@ fn new_tcp(addr: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn bind(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
-    let address = Address::from_std(addr);
+/// Gives a socket its address.
+///
+/// # Errors
+///
+/// Those of `bind(2)`.
+pub fn bind(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
+    bind_to(fd, &Address::from_std(addr))
+}
+
+pub(super) fn bind_to(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
     let (to, len) = address.parts();
     // SAFETY: `to` points to `len` bytes of `address`, which outlives the call.
     cvt(unsafe { libc::bind(fd.as_raw_fd(), to, len) }).map(drop)
 }
 
-fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+/// Makes a bound socket a listener.
+///
+/// # Errors
+///
+/// Those of `listen(2)`.
+pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     // SAFETY: takes two numbers, touches no memory.
     cvt(unsafe { libc::listen(fd.as_raw_fd(), backlog) }).map(drop)
 }

@@ -4,7 +4,10 @@ use super::*;
 use crate::poll::PollSet;
 use crate::transfer::write_waiting;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::{
+    self,
+    net::{UnixListener, UnixStream},
+};
 
 fn until(fd: &OwnedFd, events: i16) {
     let mut set = PollSet::new();
@@ -94,16 +97,15 @@ fn a_unix_connection_has_no_address() {
     // Of a process that had this number and was ended in between.
     let _left_over = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).unwrap();
-    let client = connect_unix(&path).unwrap();
+    let connect =
+        |path: &_| local::connect_stream(&unix::net::SocketAddr::from_pathname(path).unwrap());
+    let client = connect(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let (server, peer) = accept(listener.as_fd()).unwrap();
     assert_eq!(peer, None);
     assert!(is_connected(client.as_fd()).unwrap());
     assert_eq!(write_waiting(server.as_fd(), b"x").unwrap(), 1);
-    assert_eq!(
-        connect_unix(&path).unwrap_err().kind(),
-        io::ErrorKind::NotFound
-    );
+    assert_eq!(connect(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]
@@ -180,4 +182,19 @@ fn an_unconnected_socket_has_no_peer() {
     let stream = TcpStream::from(fresh);
     let error = shutdown(stream.as_fd(), Shutdown::Both).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+}
+
+/// R036: so the mode of its path can be set before the first client.
+#[test]
+fn a_socket_that_is_bound_and_does_not_listen_yet_refuses_clients() {
+    let path = std::env::temp_dir().join(format!("readily-sys-bound-{}", std::process::id()));
+    // Of a process that had this number and was ended in between.
+    let _left_over = std::fs::remove_file(&path);
+    let addr = unix::net::SocketAddr::from_pathname(&path).unwrap();
+    let bound = local::bind_stream(&addr).unwrap();
+    let refused = local::connect_stream(&addr).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    listen(bound.as_fd(), 1).unwrap();
+    local::connect_stream(&addr).unwrap();
+    std::fs::remove_file(&path).unwrap();
 }
