@@ -9,7 +9,9 @@ use super::socket::Socket;
 use super::source::{Source, System};
 use super::tcp::TcpStream;
 use super::tcp_listener::TcpListener;
+use super::udp::UdpSocket;
 use super::unix::UnixStream;
+use super::unix_datagram::UnixDatagram;
 use super::unix_listener::UnixListener;
 use super::watched::{Io, Watched};
 use crate::poll::FdRef;
@@ -128,20 +130,27 @@ impl TcpListener {
     }
 }
 
-impl UnixStream {
-    /// Ends the registration, and returns the connection as the standard library's, in the mode that
-    /// [`TcpStream::into_std`] describes.
-    ///
-    /// # Errors
-    ///
-    /// [`IntoInnerError`], with the stream.
-    pub fn into_std(self) -> Result<unix::UnixStream, IntoInnerError<Self>> {
-        match system(self.source, Socket::into_system) {
-            Ok(fd) => Ok(fd.into()),
-            Err(error) => Err(error.map(|source| Self { source })),
+/// Implements the method of a socket.
+macro_rules! into_std {
+    ($($of:ty: $std:ty),*) => {$(
+        impl $of {
+            /// Ends the registration, and returns the socket as the standard library's, in the mode that
+            /// [`TcpStream::into_std`] describes.
+            ///
+            /// # Errors
+            ///
+            /// [`IntoInnerError`], with the socket.
+            pub fn into_std(self) -> Result<$std, IntoInnerError<Self>> {
+                match system(self.source, Socket::into_system) {
+                    Ok(fd) => Ok(fd.into()),
+                    Err(error) => Err(error.map(|source| Self { source })),
+                }
+            }
         }
-    }
+    )*};
 }
+
+into_std!(UnixStream: unix::UnixStream, UnixDatagram: unix::UnixDatagram, UdpSocket: net::UdpSocket);
 
 impl UnixListener {
     /// Ends the registration, and returns the listener as the standard library's, in the mode that
@@ -193,7 +202,8 @@ macro_rules! into_owned_fd {
 }
 
 into_owned_fd!(TcpStream: into_std, TcpListener: into_std);
-into_owned_fd!(UnixStream: into_std, UnixListener: into_std);
+into_owned_fd!(UnixStream: into_std, UnixListener: into_std, UnixDatagram: into_std);
+into_owned_fd!(UdpSocket: into_std);
 into_owned_fd!(PipeReader: into_fd, PipeWriter: into_fd);
 
 /// Implements the method of an end of a pipe.

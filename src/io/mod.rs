@@ -12,6 +12,8 @@
 mod buf_read;
 mod buf_reader;
 mod byte_stream;
+mod datagram;
+mod datagram_batch;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod half_methods;
@@ -32,11 +34,15 @@ mod stream_poll;
 mod stream_try;
 mod tcp;
 mod tcp_listener;
+mod udp;
 mod unix;
+mod unix_datagram;
 mod unix_listener;
 mod watched;
 
 pub use buf_reader::{BufReader, DEFAULT_LIMIT};
+pub use datagram::Datagram;
+pub use datagram_batch::RecvBatch;
 pub use into_inner::IntoInnerError;
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use pipe_end::ReadSome;
@@ -47,6 +53,8 @@ pub use source::Source;
 pub use split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;
+pub use udp::UdpSocket;
 pub use unix::{PeerCred, ReceivedFds, UnixStream};
+pub use unix_datagram::UnixDatagram;
 pub use unix_listener::{UnixListener, UnixListenerBuilder};
 pub use watched::Direction;

@@ -8,8 +8,9 @@
 use super::watched::Io;
 use crate::event_loop::{BACKLOG, Error, FdState, WeakHandle, listen_tcp};
 use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
+use readily_sys::socket::datagram::{self, Datagram};
 use readily_sys::socket::{self, Kind, local, pass_fds};
-use readily_sys::{StdSocket, with_std};
+use readily_sys::{SocketAddress, StdSocket, with_std};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{self, Shutdown, SocketAddr};
@@ -196,6 +197,37 @@ impl Socket {
         }
     }
 
+    pub(super) fn recv_datagram<A: SocketAddress>(
+        &self,
+        buffer: &mut [u8],
+        keep: bool,
+    ) -> io::Result<Datagram<A>> {
+        match self {
+            Self::System(fd) => datagram::recv(fd.as_fd(), buffer, keep),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub(super) fn send_datagram<A: SocketAddress>(
+        &self,
+        bytes: &[u8],
+        to: &A,
+    ) -> io::Result<usize> {
+        match self {
+            Self::System(fd) => datagram::send_to(fd.as_fd(), bytes, to),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// For a socket that the loop has not made.
+    pub(super) fn check_datagram(&self) -> io::Result<()> {
+        let fd = self.fd_ref();
+        match fd.kind() {
+            Kind::Datagram => Ok(()),
+            _ => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
     /// For a socket that the loop has not made.
     pub(super) fn check_listening(&self) -> io::Result<()> {
         let fd = self.fd_ref();
@@ -231,8 +263,8 @@ pub(super) fn import(socket: impl Into<OwnedFd>) -> Socket {
     }
 }
 
-/// The system's socket for a loop on the system's kernel: only that has paths and abstract names.
-pub(super) fn with_a_path(make: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Socket> {
+/// The system's socket for a loop on the system's kernel: only that has paths, abstract names and datagrams.
+pub(super) fn of_the_system(make: impl FnOnce() -> io::Result<OwnedFd>) -> io::Result<Socket> {
     match kernel() {
         Some(_) => Err(io::ErrorKind::Unsupported.into()),
         None => make().map(Socket::System),

@@ -145,6 +145,15 @@ fn clear(path: &Path, addr: &SocketAddr, options: &PathOptions) -> io::Result<()
     }
 }
 
+/// The error that says what is at a path that is in use.
+pub(super) fn explain(path: &Path) -> io::Result<()> {
+    clear(
+        path,
+        &SocketAddr::from_pathname(path)?,
+        &PathOptions::default(),
+    )
+}
+
 /// Whether a socket is bound to a path at which a socket's file is.
 fn has_server(addr: &SocketAddr) -> io::Result<bool> {
     match UnixDatagram::unbound()?.connect_addr(addr) {

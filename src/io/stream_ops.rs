@@ -188,7 +188,7 @@ impl Watched<Socket> {
     }
 
     /// Waits for a transfer of `room` bytes at most.
-    async fn transfer(
+    pub(super) async fn transfer(
         &self,
         direction: Direction,
         room: usize,
@@ -271,7 +271,7 @@ impl Watched<Socket> {
     }
 
     /// Polls a transfer of `room` bytes at most.
-    fn poll_any(
+    pub(super) fn poll_any(
         &self,
         cx: &mut Context<'_>,
         direction: Direction,

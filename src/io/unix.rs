@@ -89,18 +89,9 @@ impl UnixStream {
     }
 
     async fn connect_from(addr: &SocketAddr, site: &'static Location<'static>) -> io::Result<Self> {
-        let mut wait = Duration::from_millis(1);
-        let socket = loop {
-            match socket::with_a_path(|| local::connect_stream(addr)) {
-                // Linux: the listener's queue is full, and no poller reports when it has room.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let mut timer = LazyTimer::after(wait);
-                    poll_fn(|cx| timer.poll(cx)).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-                done => break done?,
-            }
-        };
+        // On Linux the listener's queue may be full, and no poller reports when it has room.
+        let connect = || socket::of_the_system(|| local::connect_stream(addr));
+        let socket = retry(connect).await?;
         let stream = Self::made_here(socket, site)?;
         if !stream.source.is_connected()? {
             stream.source.connected().await?;
@@ -255,8 +246,22 @@ impl UnixStream {
     }
 }
 
-/// The longest time between two attempts to connect to a listener whose queue is full.
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
+/// Tries until there is room at the other end, of which no poller reports anything, and waits a growing time
+/// in between.
+pub(super) async fn retry<R>(mut attempt: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    const LONGEST_WAIT: Duration = Duration::from_millis(100);
+    let mut wait = Duration::from_millis(1);
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut timer = LazyTimer::after(wait);
+                poll_fn(|cx| timer.poll(cx)).await;
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            done => return done,
+        }
+    }
+}
 
 impl TryFrom<OwnedFd> for UnixStream {
     type Error = io::Error;

@@ -74,7 +74,7 @@ impl UnixListener {
         if let Some(path) = addr.as_pathname() {
             return Self::bind(path);
         }
-        let socket = socket::with_a_path(|| {
+        let socket = socket::of_the_system(|| {
             let fd = local::bind_stream(addr)?;
             listen(fd.as_fd(), BACKLOG)?;
             Ok(fd)
@@ -219,7 +219,7 @@ impl UnixListenerBuilder {
     #[track_caller]
     pub fn bind(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let mut made = None;
-        let socket = socket::with_a_path(|| {
+        let socket = socket::of_the_system(|| {
             let (fd, file) = socket_path::listen(path.as_ref(), &self.path, self.backlog)?;
             made = Some(Box::new(file));
             Ok(fd)

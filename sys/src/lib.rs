@@ -59,6 +59,13 @@ use unix::ppoll;
 #[path = "apple/ppoll.rs"]
 mod ppoll;
 
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+use unix::many;
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+#[path = "unix/many_by_one.rs"]
+mod many;
+
 #[cfg(target_os = "freebsd")]
 #[path = "freebsd/affinity.rs"]
 pub mod affinity;
@@ -148,6 +155,7 @@ pub mod sorted;
 pub mod tail_rc;
 pub use new_fd::{SEND_FLAGS, pipe};
 pub use same_file::is_same as is_same_file;
+pub use unix::address::SocketAddress;
 pub use unix::close::close;
 pub use unix::file_id::FileId;
 pub use unix::find_byte::find_byte;

@@ -14,6 +14,7 @@ mod cancelling;
 mod children;
 mod core_servers;
 mod cores;
+mod datagrams;
 mod deadlines;
 mod depth;
 mod descriptors;

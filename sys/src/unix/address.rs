@@ -3,7 +3,7 @@
 //! The kernel's addresses are structures that begin with the same fields. A union of them is large
 //! enough and aligned for each, so that only the reading of a field is unsafe.
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_int};
 use std::io;
 use std::mem::{offset_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -34,6 +34,9 @@ pub(crate) struct Address {
 }
 
 impl Address {
+    /// The length of the space for an address.
+    pub(crate) const ROOM: socklen_t = size_of::<Raw>() as socklen_t;
+
     /// Space for any address, for the kernel to fill in.
     pub(crate) fn empty() -> Self {
         // SAFETY: the structures are plain integers and arrays of them, for which zero is a
@@ -41,7 +44,7 @@ impl Address {
         let all = unsafe { zeroed::<sockaddr_storage>() };
         Self {
             raw: Raw { all },
-            len: size_of::<Raw>() as socklen_t,
+            len: Self::ROOM,
         }
     }
 
@@ -139,6 +142,27 @@ impl Address {
         }
     }
 
+    /// A path, an abstract name, or no name.
+    pub(crate) fn to_unix(&self) -> io::Result<unix::net::SocketAddr> {
+        // SAFETY: all of the union is initialised, and any bytes are a `sockaddr_un`.
+        let local = unsafe { self.raw.local };
+        let bytes = local.sun_path.map(|byte| byte as u8);
+        let len = (self.len as usize).saturating_sub(offset_of!(sockaddr_un, sun_path));
+        let name = &bytes[..len.min(bytes.len())];
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let [0, name @ ..] = name {
+            return <unix::net::SocketAddr as SocketAddrExt>::from_abstract_name(name);
+        }
+        let end = name.iter().position(|byte| *byte == 0);
+        let path = &name[..end.unwrap_or(name.len())];
+        unix::net::SocketAddr::from_pathname(OsStr::from_bytes(path))
+    }
+
+    /// Stores the length of the address that the kernel has written.
+    pub(crate) fn set_len(&mut self, len: socklen_t) {
+        self.len = len;
+    }
+
     pub(crate) fn family(&self) -> c_int {
         // SAFETY: all of the union is initialised, and each member begins like this one.
         c_int::from(unsafe { self.raw.any }.sa_family)
@@ -151,14 +175,74 @@ impl Address {
 
     /// For calls that write one: whatever was here is forgotten.
     pub(crate) fn parts_mut(&mut self) -> (*mut sockaddr, *mut socklen_t) {
-        self.len = size_of::<Raw>() as socklen_t;
+        self.len = Self::ROOM;
         ((&raw mut self.raw).cast(), &raw mut self.len)
+    }
+}
+
+/// An address as the standard library has it: of the internet, or of the local domain.
+pub trait SocketAddress: sealed::Sealed + Sized {}
+
+pub(crate) mod sealed {
+    use super::Address;
+    use std::io;
+
+    /// The conversions.
+    pub trait Sealed: Sized {
+        #[doc(hidden)]
+        #[allow(private_interfaces)] // it cannot be named outside
+        fn to_address(&self) -> io::Result<Address>;
+        #[doc(hidden)]
+        #[allow(private_interfaces)] // as above
+        fn of_address(address: &Address) -> io::Result<Self>;
+    }
+}
+
+impl SocketAddress for SocketAddr {}
+
+#[allow(private_interfaces)] // as the trait's
+impl sealed::Sealed for SocketAddr {
+    fn to_address(&self) -> io::Result<Address> {
+        Ok(Address::from_std(self))
+    }
+
+    fn of_address(address: &Address) -> io::Result<Self> {
+        address
+            .to_std()
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+impl SocketAddress for unix::net::SocketAddr {}
+
+#[allow(private_interfaces)] // as the trait's
+impl sealed::Sealed for unix::net::SocketAddr {
+    fn to_address(&self) -> io::Result<Address> {
+        Address::from_unix(self)
+    }
+
+    fn of_address(address: &Address) -> io::Result<Self> {
+        address.to_unix()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_name_of_the_local_domain_survives_the_kernels_form() {
+        for path in ["/tmp/x", "x", &"y".repeat(103)] {
+            let addr = unix::net::SocketAddr::from_pathname(path).unwrap();
+            let back = Address::from_unix(&addr).unwrap().to_unix().unwrap();
+            assert_eq!(back.as_pathname(), Some(Path::new(path)));
+        }
+        let mut unnamed = Address::empty();
+        unnamed.set_len(offset_of!(sockaddr_un, sun_path) as socklen_t);
+        assert!(unnamed.to_unix().unwrap().is_unnamed());
+        unnamed.set_len(0);
+        assert!(unnamed.to_unix().unwrap().is_unnamed());
+    }
 
     fn round_trip(text: &str) {
         let addr: SocketAddr = text.parse().unwrap();

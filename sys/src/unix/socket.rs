@@ -251,6 +251,7 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, name: c_int, value: c_int) -> io::R
     Ok(())
 }
 
+pub mod datagram;
 mod listen;
 pub mod local;
 pub mod pass_fds;

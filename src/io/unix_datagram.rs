@@ -1,0 +1,154 @@
+//! A socket of datagrams of the local domain (`unix(7)`) for coroutines.
+//!
+//! Datagrams are not lost: a sender waits while the queue of the receiver is full. If it is not connected
+//! to the receiver, no poller reports when there is room (R362).
+//!
+//! In asyncio: `create_datagram_endpoint` with `AF_UNIX`. In the notes: the I/O of coroutines (N4, N10).
+
+use super::datagram::{Datagram, datagram_socket};
+use super::socket::{self, Socket};
+use super::socket_path;
+use super::unix::retry;
+use super::watched::{Direction, Watched};
+use crate::event_loop::FdState;
+use readily_sys::socket::local;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{self, SocketAddr};
+use std::panic::Location;
+use std::path::Path;
+use std::task::{Context, Poll};
+
+/// A socket of datagrams inside one machine, on the system's kernel only. Dropping it closes it; its path
+/// stays.
+///
+/// # Examples
+///
+/// ```
+/// use readily::io::UnixDatagram;
+///
+/// readily::run(async {
+///     let (here, there) = UnixDatagram::pair()?;
+///     here.send(b"hello").await?;
+///     let mut buffer = [0; 3];
+///     let received = there.recv_from(&mut buffer).await?;
+///     assert_eq!((received.len, received.is_truncated), (3, true));
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct UnixDatagram {
+    pub(super) source: Watched<Socket>,
+}
+
+impl UnixDatagram {
+    /// Binds a socket to `path`. Others can send to it at once, as the permissions of the folder and the
+    /// umask allow: if that matters, bind in a folder that only the right ones can enter.
+    ///
+    /// # Errors
+    ///
+    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that says what is there. As `bind(2)`;
+    /// `Unsupported` on a loop of another kernel than the system's; or no loop is running here.
+    #[track_caller]
+    pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let make = || match net::UnixDatagram::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                socket_path::explain(path)?;
+                Err(error)
+            }
+            bound => nonblocking(bound?),
+        };
+        Self::made(make, Location::caller())
+    }
+
+    /// Binds a socket to a path or, on Linux, to an abstract name
+    /// ([`SocketAddrExt::from_abstract_name`](std::os::linux::net::SocketAddrExt::from_abstract_name)).
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    #[track_caller]
+    pub fn bind_addr(addr: &SocketAddr) -> io::Result<Self> {
+        match addr.as_pathname() {
+            Some(path) => Self::bind(path),
+            None => {
+                let make = || nonblocking(net::UnixDatagram::bind_addr(addr)?);
+                Self::made(make, Location::caller())
+            }
+        }
+    }
+
+    /// Makes a socket without a name: it can send, and receive from a peer.
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors; as [`bind`](Self::bind).
+    #[track_caller]
+    pub fn unbound() -> io::Result<Self> {
+        let make = || nonblocking(net::UnixDatagram::unbound()?);
+        Self::made(make, Location::caller())
+    }
+
+    /// Makes two sockets that are connected to each other (`socketpair(2)`).
+    ///
+    /// # Errors
+    ///
+    /// Too many descriptors; as [`bind`](Self::bind).
+    #[doc(alias = "socketpair")]
+    #[track_caller]
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let site = Location::caller();
+        let (one, other) = local::datagram_pair()?;
+        Ok((
+            Self::made(|| Ok(one), site)?,
+            Self::made(|| Ok(other), site)?,
+        ))
+    }
+
+    /// Gives the socket a peer: [`send`](Self::send) sends there. A second call gives it another one.
+    ///
+    /// # Errors
+    ///
+    /// As `connect(2)`: `NotFound`, or `ConnectionRefused` if no socket has the path any more.
+    pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        self.source
+            .with_std(|socket: &net::UnixDatagram| socket.connect(path))
+    }
+
+    /// [`connect`](Self::connect) to a path or an abstract name.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn connect_addr(&self, addr: &SocketAddr) -> io::Result<()> {
+        self.source
+            .with_std(|socket: &net::UnixDatagram| socket.connect_addr(addr))
+    }
+
+    /// Sends a datagram to `to`, waiting until there is room. It is sent whole, or not at all. While the queue of
+    /// the receiver is full, this tries again after a growing time, up to 100 ms; [`send`](Self::send) on a
+    /// connected socket is woken.
+    ///
+    /// # Errors
+    ///
+    /// As `sendto(2)`: `EMSGSIZE` if it is too long; `NotFound`; `ConnectionRefused`. On the BSDs a full queue is
+    /// an error, `ENOBUFS`.
+    ///
+    /// # Cancellation
+    ///
+    /// Either the datagram was sent and this has returned, or it was not.
+    #[doc(alias = "sock_sendto")]
+    pub async fn send_to(&self, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
+        retry(|| self.try_send_to(bytes, to)).await
+    }
+}
+
+fn nonblocking(socket: net::UnixDatagram) -> io::Result<OwnedFd> {
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+datagram_socket!(UnixDatagram, SocketAddr, net::UnixDatagram);
