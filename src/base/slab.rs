@@ -12,6 +12,8 @@ mod shrink;
 mod tags;
 mod vacant;
 
+pub(super) use vacant::VacantSlot;
+
 /// Names one entry for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SlabKey {

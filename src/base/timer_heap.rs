@@ -15,7 +15,7 @@
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
 use super::shrink;
-use super::slab::{Slab, SlabKey};
+use super::slab::{Slab, SlabKey, VacantSlot};
 use super::sort_pairs::sort_pairs;
 
 /// Names an armed timer.
@@ -140,6 +140,25 @@ pub struct Timers<T> {
     in_round: bool,
 }
 
+/// A place for one timer: see [`Timers::vacancy`].
+pub struct Vacancy<'a, T> {
+    slot: VacantSlot<'a, T>,
+    unsorted: &'a mut Vec<Node>,
+    next_seq: &'a mut u32,
+}
+
+impl<T> Vacancy<'_, T> {
+    /// [`Timers::arm`].
+    #[inline(always)]
+    pub fn arm(self, deadline_ns: u64, payload: T) -> TimerKey {
+        let tag = UNSORTED | self.unsorted.len() as u32;
+        let node = Node::new(deadline_ns, *self.next_seq, self.slot.key.slot() as u32);
+        self.unsorted.push(node);
+        *self.next_seq += 1;
+        self.slot.fill(tag, |_| payload)
+    }
+}
+
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
@@ -157,20 +176,25 @@ impl<T> Timers<T> {
     /// Arms a timer. It falls due in a round that begins after this (L5).
     #[inline(always)]
     pub fn arm(&mut self, deadline_ns: u64, payload: T) -> TimerKey {
-        if self.unsorted.len() == self.unsorted.capacity() {
-            return self.arm_and_grow(deadline_ns, payload);
+        match self.vacancy() {
+            Some(vacancy) => vacancy.arm(deadline_ns, payload),
+            None => self.arm_and_grow(deadline_ns, payload),
         }
-        let Some(vacant) = self.entries.vacant_slot() else {
-            return self.arm_and_grow(deadline_ns, payload);
-        };
-        if self.next_seq == UNSORTED {
-            return self.arm_and_grow(deadline_ns, payload);
+    }
+
+    /// A place for one timer, if there is one without an allocation. A caller that does something else
+    /// where there is none has the usual case without a call.
+    #[inline(always)]
+    pub fn vacancy(&mut self) -> Option<Vacancy<'_, T>> {
+        let has_room = self.unsorted.len() != self.unsorted.capacity();
+        if !has_room || self.next_seq >= UNSORTED {
+            return None;
         }
-        let tag = UNSORTED | self.unsorted.len() as u32;
-        let node = Node::new(deadline_ns, self.next_seq, vacant.key.slot() as u32);
-        self.unsorted.push(node);
-        self.next_seq += 1;
-        vacant.fill(tag, |_| payload)
+        Some(Vacancy {
+            slot: self.entries.vacant_slot()?,
+            unsorted: &mut self.unsorted,
+            next_seq: &mut self.next_seq,
+        })
     }
 
     /// Out of line, so that the payload is moved only once in the usual case: before a call that

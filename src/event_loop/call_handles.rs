@@ -14,6 +14,7 @@ use crate::base::timer_heap::TimerKey;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::rc::Weak;
 use std::task::Waker;
 use std::time::Instant;
@@ -90,18 +91,18 @@ impl TimerHandle {
         let Some(handle) = self.handle.upgrade() else {
             return false;
         };
-        let mut cancelled = None;
+        // Not dropped at the end as well: it is dropped below, or has nothing to drop.
+        let mut cancelled = ManuallyDrop::new(None);
         let mut timers = handle.times.timers.borrow_mut();
         timers.cancel_into(self.key, &mut cancelled);
         drop(timers);
-        let Some(action) = &cancelled else {
+        let Some(action) = &*cancelled else {
             return false;
         };
         self.cancelled.set(true);
         // After the borrow: it may be user code (L8).
-        match action.needs_drop() {
-            true => handle.drop_guarded_in_place(&mut cancelled),
-            false => std::mem::forget(cancelled),
+        if action.needs_drop() {
+            handle.drop_guarded_in_place(&mut cancelled);
         }
         true
     }

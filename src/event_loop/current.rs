@@ -137,7 +137,13 @@ pub(crate) fn is_nested() -> bool {
 /// relies on it: what belongs to that loop's thread may be touched.
 #[inline]
 pub(crate) fn is_own_thread(home: &Inbox) -> bool {
-    current_ptr().loop_id == home.loop_id
+    is_own_loop(home.loop_id)
+}
+
+/// The same for the loop with this id.
+#[inline]
+pub(crate) fn is_own_loop(loop_id: u64) -> bool {
+    current_ptr().loop_id == loop_id
 }
 
 /// Makes a loop this thread's current loop until the guard is dropped. Guards may be dropped in any
@@ -279,8 +285,10 @@ impl LoopHandle {
         if is(self) || self.weak_self.strong_count() == 0 {
             return None;
         }
-        list_unlisted();
         let entered = HERE.try_with(|here| {
+            if here.is_unlisted.get() {
+                list_unlisted();
+            }
             here.is_unlisted.set(true);
             UnlistedGuard {
                 before: here.current.replace(Current::of(self)),

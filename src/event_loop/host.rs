@@ -83,6 +83,21 @@ impl LoopHandle {
         }
     }
 
+    /// How long the loop has no work unless an event or a message arrives; `None` for ever.
+    /// Cancelled work that is still in the queue does not count.
+    pub(super) fn until_work(&self) -> Option<Duration> {
+        match self.is_pressed() || self.inbox.has_messages() || self.has_ready_work() {
+            true => Some(Duration::ZERO),
+            false => self.until_timer(None),
+        }
+    }
+
+    /// Whether a closure that was not cancelled, or a task that has not ended, is ready.
+    pub(super) fn has_ready_work(&self) -> bool {
+        let has_task = || self.scheduler.get().is_some_and(|it| it.has_ready_task());
+        !self.ready.is_empty() && (self.ready.has_call_or_main() || has_task())
+    }
+
     fn arm_host(&self) {
         let next_ns = self.times.next_ns().unwrap_or(NEVER);
         if next_ns == self.host.armed_ns.get() {

@@ -77,7 +77,7 @@ pub(crate) struct Inbox<H> {
     recording: bool,
     /// The thread of the loop, and the loop's unique id.
     thread: ThreadId,
-    pub(super) loop_id: u64,
+    pub(crate) loop_id: u64,
 }
 
 impl<H> Inbox<H> {

@@ -38,6 +38,7 @@ mod turn;
 // Operations: the methods of `LoopHandle`, and handles.
 mod accept;
 pub(crate) mod accept_backoff;
+mod arming;
 mod attachment;
 pub(crate) mod call_handles;
 pub(crate) mod callbacks;
@@ -80,6 +81,7 @@ mod ready_queue;
 mod registration;
 pub(crate) mod registry;
 pub(crate) mod report;
+mod row;
 mod rows;
 mod shuffle;
 mod source_registration;

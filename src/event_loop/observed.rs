@@ -50,8 +50,8 @@ impl LoopHandle {
             return;
         }
         self.trace_call("call", key);
-        let after = || self.check_current(|| running.closure());
-        calls.run(1, self, &running.site, after);
+        calls.run_first(self, &running.site);
+        self.check_current(|| running.closure());
         self.end_call(running.begun, || running.closure());
     }
 }

@@ -7,6 +7,7 @@
 //! In the notes: *callbacks* and coroutines, run in one order (N1). Rules: L5, L9, W1.
 
 use super::loop_handle::LoopHandle;
+use super::rows::Rows;
 
 impl LoopHandle {
     /// Begins the next round inside the batch, if nothing can be in it but the work that is ready: no timer, no
@@ -17,8 +18,7 @@ impl LoopHandle {
         let is_plain = ready != 0
             && ready <= left
             && self.ready.rows.is_plain(|| self.has_only_ready_work())
-            && self.inbox.is_awake()
-            && !self.inbox.forked();
+            && self.is_undisturbed();
         if is_plain {
             self.times.begin_round_without_timers();
             self.stats.rounds.set(self.stats.rounds.get() + 1);
@@ -26,6 +26,33 @@ impl LoopHandle {
             self.calls_left.set(left - ready);
         }
         is_plain
+    }
+
+    /// The same for a round that has only work of the kind of the row that has just ended. Takes its places
+    /// out of the queue, and returns their number; zero if the round is not such a one.
+    #[inline]
+    pub(super) fn begin_plain_row(&self) -> u32 {
+        let rows: &Rows = &self.ready.rows;
+        let (ready, left) = (rows.last_len(), self.calls_left.get());
+        let is_plain = ready != 0
+            && ready as usize <= left
+            && rows.is_plain_row(|| self.has_only_ready_work())
+            && self.is_undisturbed();
+        if !is_plain {
+            return 0;
+        }
+        self.times.begin_round_without_timers();
+        self.stats.rounds.set(self.stats.rounds.get() + 1);
+        self.calls_left.set(left - ready as usize);
+        rows.take_last();
+        ready
+    }
+
+    /// Whether no message has come, and this is still the process of the loop: other threads and processes
+    /// change that.
+    #[inline]
+    fn is_undisturbed(&self) -> bool {
+        self.inbox.is_awake() && !self.inbox.forked()
     }
 
     /// Whatever makes this `false` calls `demand_attention`.
@@ -45,6 +72,18 @@ impl LoopHandle {
 
     #[inline]
     fn begin_row_of_round(&self) -> bool {
+        match self.begin_plain_row() {
+            0 => self.begin_mixed_round(),
+            len => {
+                self.ready.rows.give_back(len - 1);
+                true
+            }
+        }
+    }
+
+    /// The next round may begin with tasks, and have something else behind them.
+    #[inline(never)]
+    fn begin_mixed_round(&self) -> bool {
         let rows = &self.ready.rows;
         rows.is_batch_over() && self.begin_plain_round() && rows.pop_task()
     }

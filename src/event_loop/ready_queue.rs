@@ -58,6 +58,25 @@ impl<H> ReadyQueue<H> {
         key
     }
 
+    /// Adds a closure, if no memory has to be looked for; otherwise calls `or`, as the end of the work.
+    #[inline(always)] // as above
+    pub(super) fn push_call_or(
+        &self,
+        call: Call<H>,
+        or: impl FnOnce(Call<H>) -> CallKey,
+    ) -> CallKey {
+        let Call { run, site } = call;
+        let mut is_pushed = true;
+        let key = self.calls.push_or(run, site, |run| {
+            is_pushed = false;
+            or(Call { run, site })
+        });
+        if is_pushed {
+            self.rows.push(Kind::Closure);
+        }
+        key
+    }
+
     /// Takes the places behind the one that was popped, which is a closure's, as far as they are of
     /// closures: they are the row that the caller runs.
     #[inline]
@@ -65,7 +84,6 @@ impl<H> ReadyQueue<H> {
         let len = 1 + self.rows.take_same();
         CallRow {
             ready: self,
-            len: len as usize,
             end: self.calls.first_key() + u64::from(len),
         }
     }
@@ -156,8 +174,17 @@ impl<H> ReadyQueue<H> {
 /// the queue, because they run in the same batch (L6).
 pub(super) struct CallRow<'a, H: 'static> {
     ready: &'a ReadyQueue<H>,
-    pub(super) len: usize,
-    end: CallKey,
+    /// The key behind those of the row.
+    pub(super) end: CallKey,
+}
+
+impl<H> CallRow<'_, H> {
+    /// So many closures more, whose places were taken, are the row that the caller runs. All of the ones
+    /// before have run.
+    #[inline]
+    pub(super) fn go_on(&mut self, len: u32) {
+        self.end += u64::from(len);
+    }
 }
 
 impl<H> Drop for CallRow<'_, H> {

@@ -22,6 +22,11 @@ impl LoopHandle {
         }
     }
 
+    /// Whether a virtual kernel is notified of each call.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.kernel.is_some()
+    }
+
     /// Notifies a virtual kernel of the next call: its kind, and its task, closure or registration.
     #[inline]
     pub(crate) fn trace_call(&self, what: &'static str, id: u64) {

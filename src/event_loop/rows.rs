@@ -6,70 +6,18 @@
 //!
 //! In the notes: callbacks and coroutines, run in one order (N1). Rule: L5.
 
+pub(super) use super::row::Detour;
+pub(crate) use super::row::Kind;
+use super::row::{Row, RowCell};
 use crate::base::shrink;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-/// A kind of ready work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Closure,
-    /// A task of the scheduler.
-    Task,
-    /// The main future, which the caller of the loop waits for.
-    Main,
-}
-
-/// Consecutive work of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    kind: Kind,
-    len: u32,
-}
-
-/// A row that changes. Its two parts apart, so that a place is added or taken in one of them.
-struct RowCell {
-    kind: Cell<Kind>,
-    len: Cell<u32>,
-}
-
-impl RowCell {
-    fn get(&self) -> Row {
-        Row {
-            kind: self.kind.get(),
-            len: self.len.get(),
-        }
-    }
-
-    #[inline]
-    fn set(&self, row: Row) {
-        self.kind.set(row.kind);
-        self.len.set(row.len);
-    }
-}
-
-impl Default for RowCell {
-    fn default() -> Self {
-        Self {
-            kind: Cell::new(Kind::Closure),
-            len: Cell::new(0),
-        }
-    }
-}
-
-/// A reason why a push has to do more than to add work. All of them are bits of one number, so that a
-/// push tests it once.
-#[derive(Clone, Copy)]
-#[repr(u8)]
-pub(super) enum Detour {
-    /// The loop's host may be asleep: no turn is running, and the loop was not notified since the last
-    /// one. See `host.rs`.
-    HostWaits = 1,
-    /// The loop is closed, and refuses work.
-    Closed = 2,
-    /// The kernel of the loop is virtual, and decides whether there are messages.
-    VirtualKernel = 4,
-}
+/// Something else than ready work may be in the next round: a timer is armed, or there is something to
+/// report, to trace or to end. Or that is not known.
+const UNKNOWN: u8 = 1;
+/// The work of the next round may be of another kind than the row that runs, or of both.
+const MIXED: u8 = 2;
 
 /// The order of the ready work: rows of closures and tasks. The loop and its scheduler share it.
 pub(crate) struct Rows {
@@ -85,9 +33,8 @@ pub(crate) struct Rows {
     last: RowCell,
     /// Whether a turn may have more to do than to dispatch events: see `turn.rs`.
     pub(super) attention: Cell<bool>,
-    /// Whether nothing but ready work can be in the next round: no timer is armed, and there is nothing
-    /// to report, to trace or to end. `false` if that is not known.
-    is_plain: Cell<bool>,
+    /// Why the next round may be no plain row: [`UNKNOWN`] and [`MIXED`].
+    obstacles: Cell<u8>,
     /// The reasons why a push has to do more than to add work: the constants of [`Detour`].
     detours: Cell<u8>,
 }
@@ -101,7 +48,7 @@ impl Default for Rows {
             batch_rows: Cell::new(0),
             last: RowCell::default(),
             attention: Cell::new(true),
-            is_plain: Cell::new(false),
+            obstacles: Cell::new(UNKNOWN | MIXED),
             detours: Cell::new(0),
         }
     }
@@ -112,7 +59,7 @@ impl Rows {
     #[inline]
     pub(crate) fn push(&self, kind: Kind) {
         if self.last.kind.get() != kind {
-            self.begin_row(kind);
+            return self.push_to_new_row(kind);
         }
         self.last.len.set(self.last.len.get() + 1);
         self.attention.set(true);
@@ -122,16 +69,35 @@ impl Rows {
     #[inline]
     pub(super) fn demand_attention(&self) {
         self.attention.set(true);
-        self.is_plain.set(false);
+        self.add_obstacle(UNKNOWN);
+    }
+
+    #[inline]
+    fn add_obstacle(&self, obstacle: u8) {
+        self.obstacles.set(self.obstacles.get() | obstacle);
     }
 
     /// Whether nothing but ready work can be in the next round. `find_out` is asked if that is not known.
     #[inline]
     pub(super) fn is_plain(&self, find_out: impl FnOnce() -> bool) -> bool {
-        if !self.is_plain.get() {
-            self.is_plain.set(find_out());
+        if self.obstacles.get() & UNKNOWN != 0 && find_out() {
+            self.obstacles.set(self.obstacles.get() & !UNKNOWN);
         }
-        self.is_plain.get()
+        self.obstacles.get() & UNKNOWN == 0
+    }
+
+    /// Whether that is so, and all of the work is of the kind of the row that has just ended.
+    #[inline]
+    pub(super) fn is_plain_row(&self, find_out: impl FnOnce() -> bool) -> bool {
+        self.obstacles.get() == 0 || self.is_plain_row_now(find_out)
+    }
+
+    #[inline(never)]
+    fn is_plain_row_now(&self, find_out: impl FnOnce() -> bool) -> bool {
+        if self.between.get() == 0 && self.last.kind.get() == self.row.kind.get() {
+            self.obstacles.set(self.obstacles.get() & !MIXED);
+        }
+        self.is_plain(find_out) && self.obstacles.get() == 0
     }
 
     /// Whether a push has to do more than to add work, for any reason.
@@ -156,13 +122,17 @@ impl Rows {
         self.detours.get() & Detour::HostWaits as u8 != 0
     }
 
-    /// Begins a row of this kind behind the last one.
-    #[inline(never)]
-    fn begin_row(&self, kind: Kind) {
+    /// The same behind work of another kind.
+    // `extern "C"`, which does not unwind: the caller of a push has nothing to drop then. Only an
+    // allocation of all memory could panic.
+    #[cold]
+    extern "C" fn push_to_new_row(&self, kind: Kind) {
         if self.last.len.get() != 0 {
             self.end_row();
         }
-        self.last.kind.set(kind);
+        self.add_obstacle(MIXED);
+        self.last.set(Row { kind, len: 1 });
+        self.attention.set(true);
     }
 
     /// Ends the last row, unless it is empty.
@@ -189,6 +159,7 @@ impl Rows {
 
     /// The same, however many rows there are.
     pub(super) fn begin_batch(&self) {
+        self.add_obstacle(MIXED);
         self.end_row();
         let mut rows = self.rows.borrow_mut();
         // Left of a batch that a panic has ended.
@@ -199,6 +170,19 @@ impl Rows {
             rows.push_front(left);
         }
         self.batch_rows.set(rows.len());
+    }
+
+    /// The number of places of the last row. If [`is_plain_row`](Self::is_plain_row), the next round has
+    /// these alone.
+    #[inline]
+    pub(super) fn last_len(&self) -> u32 {
+        self.last.len.get()
+    }
+
+    /// Takes all places of the last row.
+    #[inline]
+    pub(super) fn take_last(&self) {
+        self.last.len.set(0);
     }
 
     /// Takes the next place of this batch.
@@ -228,7 +212,7 @@ impl Rows {
     }
 
     /// Gives back the last places that were taken.
-    #[cold]
+    #[inline]
     pub(super) fn give_back(&self, count: u32) {
         self.row.len.set(count);
     }
@@ -246,13 +230,13 @@ impl Rows {
     }
 
     /// Takes the first place of a batch that has begun, if that is a task's.
-    #[inline]
     pub(super) fn pop_task(&self) -> bool {
         self.row.kind.get() == Kind::Task && self.pop_same()
     }
 
     #[inline(never)]
     fn begin_next_row(&self) -> bool {
+        self.add_obstacle(MIXED);
         self.batch_rows.set(self.batch_rows.get() - 1);
         let Some(row) = self.rows.borrow_mut().pop_front() else {
             return false;

@@ -1,27 +1,24 @@
 //! What a loop runs later: closures with `call_soon`, `call_later` and `call_at`, wakers, and the
 //! tasks of the scheduler.
 //!
-//! A timer runs a closure or wakes a waker; a waker costs no allocation, and is all that `sleep`
-//! needs. The time itself is in `loop_time`. The scheduler, in a layer above, has the tasks; the loop
+//! A timer runs a closure or wakes a waker; `arming.rs` arms it, and the time itself is in `loop_time`. The scheduler, in a layer above, has the tasks; the loop
 //! has their places among the closures.
 //!
 //! In asyncio these methods have the same names; in the notes, the *callbacks* and *timers* of N1.
 
 use super::action::DueAction;
-use super::call_handles::{CallHandle, TimerHandle, WakeTimer};
+use super::call_handles::{CallHandle, TimerHandle};
 use super::loop_handle::{Action, Call, LoopHandle, Scheduler};
-use super::loop_time::{LoopTime, round_up};
+use super::loop_time::round_up;
 use super::origin::Origin;
 use super::panics::{Payload, catch};
 use super::ready_queue::{CallKey, NO_CALL};
 use super::rows::Rows;
 use crate::base::clock::{NEVER, nanos};
 use crate::base::rng::Rng;
-use crate::base::timer_heap::TimerKey;
 use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 impl LoopHandle {
@@ -66,13 +63,16 @@ impl LoopHandle {
         let is_plain = !self.ready.rows.has_detour() && !self.inbox.has_messages();
         // Made twice, so that the words of the closure are written once, to their place.
         let key = match is_plain {
-            true => self.ready.push_call(Call::new(site, f)),
+            true => {
+                let by_detour = |call| self.call_soon_by_detour(call);
+                self.ready.push_call_or(Call::new(site, f), by_detour)
+            }
             false => self.call_soon_by_detour(Call::new(site, f)),
         };
         CallHandle::new(self, key)
     }
 
-    /// Queues a closure if one of the rare things has to be done before or after.
+    /// Queues a closure if one of the rare things has to be done before or after, or memory is needed.
     #[cold]
     fn call_soon_by_detour(&self, call: Call) -> CallKey {
         if self.closed.get() {
@@ -146,81 +146,6 @@ impl LoopHandle {
     pub(crate) fn round_up(&self, when: Instant, slack: Duration) -> Instant {
         self.times
             .instant(round_up(self.times.at_ns(when), nanos(slack)))
-    }
-
-    #[inline(always)]
-    pub(super) fn arm(&self, deadline_ns: u64, action: Action) -> TimerKey {
-        let mut timers = self.times.timers.borrow_mut();
-        let key = timers.arm(deadline_ns, action);
-        drop(timers);
-        self.timer_armed(deadline_ns);
-        key
-    }
-
-    /// C5: the next wait, and that of a host, may have to end earlier.
-    #[inline]
-    fn timer_armed(&self, deadline_ns: u64) {
-        self.ready.rows.demand_attention();
-        self.notify_host_of(deadline_ns);
-    }
-
-    /// Not generic, and all of it in one function: the words of the closure are copied once, from
-    /// the caller's stack to their slot.
-    #[inline(never)]
-    fn arm_call_later(&self, delay: Duration, call: Action) -> TimerHandle {
-        self.arm_call(|times| times.deadline_ns(delay), call)
-    }
-
-    #[inline(never)]
-    fn arm_call_at(&self, when: Instant, call: Action) -> TimerHandle {
-        self.arm_call(|times| times.at_ns(when), call)
-    }
-
-    /// As [`arm`](Self::arm), written out: its call would copy the words of the closure once more.
-    #[inline(always)]
-    fn arm_call(
-        &self,
-        deadline_ns: impl FnOnce(&LoopTime<Action>) -> u64,
-        call: Action,
-    ) -> TimerHandle {
-        let deadline_ns = deadline_ns(&self.times);
-        if self.closed.get() {
-            return self.refuse(deadline_ns, call);
-        }
-        let mut timers = self.times.timers.borrow_mut();
-        let key = timers.arm(deadline_ns, call);
-        drop(timers);
-        self.timer_armed(deadline_ns);
-        TimerHandle::new(self, key, deadline_ns)
-    }
-
-    /// On a closed loop a closure is dropped, and has no key.
-    #[cold]
-    fn refuse(&self, deadline_ns: u64, call: Action) -> TimerHandle {
-        self.drop_guarded(call);
-        TimerHandle::new(self, TimerKey::NONE, deadline_ns)
-    }
-
-    /// Wakes `waker` after `delay`; for futures.
-    #[must_use]
-    pub(crate) fn wake_later(&self, delay: Duration, waker: Waker) -> WakeTimer {
-        self.arm_waker(self.times.deadline_ns(delay), waker)
-    }
-
-    /// Wakes `waker` at `when`; for futures.
-    #[must_use]
-    pub(crate) fn wake_at(&self, when: Instant, waker: Waker) -> WakeTimer {
-        self.arm_waker(self.times.at_ns(when), waker)
-    }
-
-    #[inline(always)]
-    fn arm_waker(&self, deadline_ns: u64, waker: Waker) -> WakeTimer {
-        // On a closed loop no timer fires any more.
-        let key = match self.closed.get() {
-            true => TimerKey::NONE,
-            false => self.arm(deadline_ns, Action::wake(waker)),
-        };
-        WakeTimer::new(self, key)
     }
 
     /// Step 5. Fires the timers that are due, in order. One `catch_unwind` for all of them, as for

@@ -240,12 +240,22 @@ impl LoopHandle {
         }
     }
 
-    /// Runs the closures of the row whose first place was popped.
+    /// Runs the closures of the row whose first place was popped, and those of the next rounds, as long as
+    /// these are plain and have nothing else.
     #[inline]
     fn run_calls(&self, running: &Current) {
-        let row = self.ready.take_calls();
-        let after = || self.check_current(|| running.closure());
-        self.ready.calls.run(row.len, self, &running.site, after);
+        let mut row = self.ready.take_calls();
+        let calls = &self.ready.calls;
+        loop {
+            while calls.first_key() < row.end && calls.run_first(self, &running.site) {
+                self.check_current(|| running.closure());
+            }
+            // A closure that queues the next one is a round each time.
+            match self.begin_plain_row() {
+                0 => return,
+                len => row.go_on(len),
+            }
+        }
     }
 
     /// Reports a panic of the closure or task that ran in step 6.
@@ -270,23 +280,8 @@ impl LoopHandle {
         self.notified.get() || self.reports.has_panic()
     }
 
-    /// How long the loop has no work unless an event or a message arrives; `None` for ever.
-    /// Cancelled work that is still in the queue does not count.
-    pub(super) fn until_work(&self) -> Option<Duration> {
-        match self.is_pressed() || self.inbox.has_messages() || self.has_ready_work() {
-            true => Some(Duration::ZERO),
-            false => self.until_timer(None),
-        }
-    }
-
-    /// Whether a closure that was not cancelled, or a task that has not ended, is ready.
-    pub(super) fn has_ready_work(&self) -> bool {
-        let has_task = || self.scheduler.get().is_some_and(|it| it.has_ready_task());
-        !self.ready.is_empty() && (self.ready.has_call_or_main() || has_task())
-    }
-
     #[inline]
-    fn until_timer(&self, limit: Option<Duration>) -> Option<Duration> {
+    pub(super) fn until_timer(&self, limit: Option<Duration>) -> Option<Duration> {
         let no_timer = self.times.timers.borrow().is_empty();
         match no_timer {
             true => limit,

@@ -58,8 +58,11 @@ impl LoopHandle {
     /// Drops a value for a caller that has bounded the nesting.
     #[inline]
     pub(super) fn drop_now<T>(&self, value: &mut Option<T>) {
-        let _here = self.enter_if_needed();
-        self.guard(|| *value = None);
+        // Two calls, so that whether it was entered need not be kept.
+        match self.enter_if_needed() {
+            None => self.guard(|| *value = None),
+            Some(_here) => self.guard(|| *value = None),
+        }
     }
 }
 

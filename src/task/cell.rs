@@ -102,7 +102,7 @@ struct Vtable {
     blocks: Option<usize>,
     /// The offset of the body from the start of the header.
     body_offset: usize,
-    poll: unsafe fn(&TaskPtr, &mut Context<'_>, &mut PollCx<'_>) -> Polled,
+    poll: unsafe fn(NonNull<Header>, &mut Context<'_>, &mut PollCx<'_>) -> Polled,
     drop_future: unsafe fn(BodyPtr),
     /// `None` if the output has no destructor.
     drop_output: Option<unsafe fn(BodyPtr)>,
@@ -140,31 +140,33 @@ enum Polled {
 
 /// Gives the future back to the body when a poll unwinds, and the task to its executor, which ends
 /// it as soon as the panic is caught.
-struct UnwindGuard<'a>(&'a TaskPtr);
+struct UnwindGuard(ManuallyDrop<TaskPtr>);
 
-impl Drop for UnwindGuard<'_> {
+impl Drop for UnwindGuard {
     #[cold]
     fn drop(&mut self) {
         self.0.state().unwind();
         self.0.executor().current.clear();
-        self.0.executor().note_panicked(self.0);
+        self.0.executor().note_panicked(&self.0);
     }
 }
 
 /// Polls the future in its place. If it returns, drops it there (T3), and writes its output to that
-/// place. If it panics, it stays there, and the panic goes to the caller.
+/// place: the state has it. If it panics, it stays there, and the panic goes to the caller.
 ///
 /// # Safety
 ///
-/// The body of `task` is an `F`, with room for an `F::Output`; it is pinned there, and no other code
-/// touches it until this returns.
+/// The header is that of a `TaskAlloc<F>`, to which the caller has a reference of this thread until this
+/// returns. The body is an `F`, which is pinned there, and no other code touches it until this returns.
 unsafe fn poll<F: Future>(
-    task: &TaskPtr,
+    header: NonNull<Header>,
     cx: &mut Context<'_>,
     poll_cx: &mut PollCx<'_>,
 ) -> Polled {
-    let place = task.body_ptr();
-    let unwinding = UnwindGuard(task);
+    // SAFETY: by the contract the offset is that of a part of this allocation.
+    let place: BodyPtr = unsafe { header.cast().byte_add(offset_of!(TaskAlloc<F>, body)) };
+    // Lent by the caller: it is not counted, and not dropped.
+    let unwinding = UnwindGuard(ManuallyDrop::new(TaskPtr { header }));
     let mut future = place.cast::<F>();
     // SAFETY: by this function's contract the future is there and no other code touches it; the
     // reference does not outlive the poll.
@@ -177,7 +179,8 @@ unsafe fn poll<F: Future>(
     let Poll::Ready(output) = polled else {
         return Polled::Pending;
     };
-    poll_cx.returned(task);
+    let task = ManuallyDrop::new(TaskPtr { header });
+    poll_cx.returned(&task);
     // T3: before the end is reported. The destructor may panic; the future is gone all the same.
     let dropped = catch(|| {
         // SAFETY: by the contract the future is there and no other code touches it; nor does any
@@ -185,11 +188,12 @@ unsafe fn poll<F: Future>(
         unsafe { drop_at::<F>(place) }
     });
     if let Err(payload) = dropped {
-        poll_cx.panicked_in_drop(task, payload);
+        poll_cx.panicked_in_drop(&task, payload);
     }
-    // SAFETY: by the contract there is aligned room for the output, and no other code touches it;
-    // the future that was there has been dropped.
+    // SAFETY: there is aligned room for the output in the body, and by the contract no other code touches
+    // it; the future that was there has been dropped.
     unsafe { place.cast::<F::Output>().write(output) };
+    task.state().end_poll(Body::Output);
     Polled::Returned
 }
 
@@ -310,16 +314,18 @@ impl TaskPtr {
         // - no other code touches it, for the body is *busy* until this returns or unwinds; all code
         //   in this file that might touch it makes a transition of the state first, and no file
         //   outside this module makes one of the body;
-        // - `self` keeps the cell until then.
-        let polled = unsafe { (self.vtable.poll)(self, &mut cx, poll_cx) };
-        current.clear();
+        // - `self` keeps the cell until then, and its vtable is that of the future's type.
+        let polled = unsafe { (self.vtable.poll)(self.header, &mut cx, poll_cx) };
         match polled {
-            Polled::Pending if self.state().park() == Park::Parked => return false,
             Polled::Pending => {
+                current.clear();
+                if self.state().park() == Park::Parked {
+                    return false;
+                }
                 poll_cx.cancelled(self);
                 self.drop_polled(poll_cx);
             }
-            Polled::Returned => self.state().end_poll(Body::Output),
+            Polled::Returned => {} // and is not the current one any more
         }
         true
     }
@@ -437,6 +443,10 @@ impl TaskPtr {
                 // other fields have nothing to drop.
                 unsafe { drop_in_place(extra) }
             }
+        }
+        if self.state().is(Body::Empty) && self.local_part.extra.is_empty() {
+            // As nearly always: only the share is left.
+            return drop(LocalShare(self.header));
         }
         let _own = LocalPartGuard(self.header);
         if let Err(payload) = self.drop_future() {
@@ -772,6 +782,12 @@ impl<T: 'static> TypedTask<T> {
     }
 }
 
+/// Whether `waker` wakes a task: then no user code runs when it is cloned.
+#[inline]
+pub(crate) fn is_task_waker(waker: &Waker) -> bool {
+    TaskPtr::is_waker(waker)
+}
+
 /// The functions of wakers. Their pointer is to the header of a cell, with the provenance of the
 /// whole allocation, and each owned waker has a share.
 static WAKER: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -814,19 +830,21 @@ unsafe fn wake(header: *const ()) {
 unsafe fn wake_by_ref(header: *const ()) {
     // SAFETY: the waker has a share, or is lent by an owner of one.
     let wake_state = unsafe { wake_state(header) };
-    let queue = || {
-        // SAFETY: `WakeState::wake` calls this on the loop's thread, while the future is there: so is
-        // a reference of this thread, for the last one drops the future before the local part.
-        let task = unsafe { TaskPtr::borrow(header) };
-        task.executor().wake(task.state().is_main(), &task);
+    // SAFETY: `WakeState::wake` calls both of them on the loop's thread, while the future is there: so is
+    // a reference of this thread, for the last one drops the future before the local part.
+    let task = move || unsafe { TaskPtr::borrow(header) };
+    let queue = move || {
+        let task = task();
+        task.executor().push_ready(TaskPtr::clone(&task));
     };
-    let waker = || {
+    let queue_main = move || task().executor().push_main();
+    let waker = move || {
         // SAFETY: as above, for this waker exists meanwhile.
         let waker = unsafe { clone(header) };
         // SAFETY: `clone` has taken a share for it.
         unsafe { Waker::from_raw(waker) }
     };
-    wake_state.wake(queue, waker);
+    wake_state.wake(queue, queue_main, waker);
 }
 
 /// # Safety

@@ -209,19 +209,23 @@ impl Scheduler for LoopRef<Executor> {
         let _budget = BudgetGuard::full();
         let mut poll_cx = PollCx::new(self, handle);
         // In debug mode the loop times each poll.
-        let runs_row = !handle.is_debug();
+        let (runs_row, is_traced) = (!handle.is_debug(), handle.is_traced());
         loop {
-            let next = self.ready.borrow_mut().pop();
-            if let Some(task) = next {
+            let Some(task) = self.ready.pop() else {
+                return; // never: each place of the loop's queue has its task
+            };
+            if is_traced {
                 handle.trace_call("job", task.number());
-                task.state().clear_queued();
-                // Not if it has ended: it may have been cancelled after it was woken.
-                let has_ended = task.poll(&mut poll_cx);
-                handle.check_current(|| task.origin());
-                if has_ended {
-                    Executor::finish(handle, &task, poll_cx.error.take());
-                }
             }
+            task.state().clear_queued();
+            // Not if it has ended: it may have been cancelled after it was woken.
+            if task.poll(&mut poll_cx) {
+                handle.check_current(|| task.origin());
+                Executor::finish(handle, &task, poll_cx.error.take());
+            } else {
+                handle.check_current(|| task.origin());
+            }
+            drop(task);
             if !(runs_row && handle.next_task()) {
                 return;
             }
@@ -246,17 +250,19 @@ impl Scheduler for LoopRef<Executor> {
 
     fn queue(&self, waker: &Waker) {
         if let Some(task) = TaskPtr::of_waker(waker, self) {
-            self.wake(task.state().is_main(), &task);
+            match task.state().is_main() {
+                true => self.push_main(),
+                false => self.push_ready(task),
+            }
         }
     }
 
     fn reorder(&self, order: &[usize]) {
-        self.ready.borrow_mut().reorder(order);
+        Tasks::reorder(self, order);
     }
 
     fn has_ready_task(&self) -> bool {
-        let ready = self.ready.borrow();
-        ready.iter().any(|task| task.state().is_alive())
+        self.any_ready(|task| task.state().is_alive())
     }
 
     fn origin(&self) -> Origin {
@@ -264,8 +270,12 @@ impl Scheduler for LoopRef<Executor> {
     }
 
     fn origin_of_next(&self) -> Origin {
-        let ready = self.ready.borrow();
-        ready.first().map_or(Origin::Other, |task| task.origin())
+        let Some(task) = self.ready.pop() else {
+            return Origin::Other;
+        };
+        let origin = task.origin();
+        self.ready.push_first(task);
+        origin
     }
 
     fn origin_of_main(&self) -> Origin {
@@ -279,7 +289,7 @@ impl Scheduler for LoopRef<Executor> {
     }
 
     fn shrink(&self) {
-        self.ready.borrow_mut().shrink();
+        Tasks::shrink(self);
     }
 
     fn task_count(&self) -> usize {
@@ -300,9 +310,7 @@ impl Scheduler for LoopRef<Executor> {
             Executor::end(handle, &cell, JoinError::Cancelled);
         }
         // One by one: an output that is dropped with its task may panic.
-        loop {
-            let next = self.ready.borrow_mut().pop();
-            let Some(task) = next else { break };
+        while let Some(task) = self.ready.pop() {
             handle.drop_guarded(task);
         }
         names

@@ -55,7 +55,6 @@ pub(crate) mod budget;
 mod coroutine;
 mod done;
 pub(crate) mod join_error;
-mod ready_tasks;
 mod task_local;
 mod tasks;
 pub(crate) mod wait_queue;
@@ -63,6 +62,7 @@ pub(crate) mod waiters;
 
 pub use budget::{BUDGET, consume_budget, unconstrained};
 pub use cell::TaskState;
+pub(crate) use cell::is_task_waker;
 pub use coroutine::{CoroutineProbe, IsCoroutine, IsNotCoroutine};
 pub use current::{CoroutineInfo, TaskRef};
 pub(crate) use current::{all_tasks, current_task, keep_result};

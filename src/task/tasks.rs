@@ -7,9 +7,10 @@
 //!
 //! In asyncio: `_ready`. Rules: L5, T1.
 
-use super::ready_tasks::ReadyTasks;
+use crate::base::shrink::{self, Room};
 use crate::event_loop::{Kind, LoopHandle, Rows, WeakHandle};
-use std::cell::{Cell, RefCell};
+use readily_sys::ring_queue::RingQueue;
+use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 
@@ -18,7 +19,7 @@ pub(super) struct Tasks<T> {
     rows: Rc<Rows>,
     handle: WeakHandle,
     /// The tasks that are ready, in the order of their places in the loop's queue.
-    pub(super) ready: RefCell<ReadyTasks<T>>,
+    pub(super) ready: RingQueue<T>,
     /// The task whose poll panics, until the panic is caught.
     pub(super) panicked: Cell<Option<T>>,
     pub(super) spawned: Cell<u64>,
@@ -31,7 +32,7 @@ impl<T: Clone> Tasks<T> {
         Self {
             rows,
             handle,
-            ready: RefCell::default(),
+            ready: RingQueue::default(),
             panicked: Cell::new(None),
             spawned: Cell::new(0),
             main: Cell::new(None),
@@ -45,18 +46,10 @@ impl<T: Clone> Tasks<T> {
     /// Queues a task behind all other work.
     #[inline(always)] // a spawn and a wake: each does little else
     pub(super) fn push_ready(&self, task: T) {
+        // Neither of these can panic, so a caller has no task to drop.
         self.rows.push(Kind::Task);
-        self.ready.borrow_mut().push(task);
+        self.ready.push(task);
         self.notify_host();
-    }
-
-    /// Queues a task that was woken on this thread, or, if it `is_main`, the main future.
-    #[inline(always)] // as above
-    pub(super) fn wake(&self, is_main: bool, task: &T) {
-        match is_main {
-            true => self.push_main(),
-            false => self.push_ready(task.clone()),
-        }
     }
 
     /// Queues the main future.
@@ -69,13 +62,61 @@ impl<T: Clone> Tasks<T> {
     #[inline]
     fn notify_host(&self) {
         if self.rows.host_waits() {
-            self.handle.with(LoopHandle::notify_host);
+            self.call_host();
         }
+    }
+
+    #[cold]
+    fn call_host(&self) {
+        self.handle.with(LoopHandle::notify_host);
+    }
+
+    /// Whether `is_so` of any ready task, in their order.
+    pub(super) fn any_ready(&self, is_so: impl Fn(&T) -> bool) -> bool {
+        let mut any = false;
+        // Each is popped and pushed again, which leaves the order as it was.
+        for _ in 0..self.ready.len() {
+            let Some(task) = self.ready.pop() else { break };
+            any = any || is_so(&task);
+            self.ready.push(task);
+        }
+        any
+    }
+
+    /// Puts the ready tasks in another order: `order` has the old places in it.
+    pub(super) fn reorder(&self, order: &[usize]) {
+        let mut tasks: Vec<_> = std::iter::from_fn(|| self.ready.pop()).map(Some).collect();
+        for &at in order {
+            tasks
+                .get_mut(at)
+                .and_then(Option::take)
+                .into_iter()
+                .for_each(|task| self.ready.push(task));
+        }
+    }
+
+    /// Shrinks after a burst (R126).
+    pub(super) fn shrink(&self) {
+        shrink::shrink(&mut &self.ready);
     }
 
     /// The poll of this task panics.
     #[cold]
     pub(super) fn note_panicked(&self, task: &T) {
         self.panicked.set(Some(task.clone()));
+    }
+}
+
+impl<T> Room for &RingQueue<T> {
+    fn entries(&self) -> usize {
+        self.len()
+    }
+
+    fn room(&self) -> usize {
+        RingQueue::room(self)
+    }
+
+    fn shrink_to(&mut self, room: usize) {
+        self.set_room(room);
     }
 }

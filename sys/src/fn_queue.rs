@@ -11,7 +11,7 @@
 //!
 //! - The slots are a ring of a power of two. The slot of a key is the key's remainder by that; the keys
 //!   from `head` up to `tail` have a closure in their slot, which may be a vacant one. All other slots
-//!   are uninitialized memory.
+//!   are uninitialized memory. They are not more than the slots.
 //! - Nothing outside a method points at a slot. No user code runs inside a method before the closure
 //!   that is run, returned or dropped has left its slot, and no method uses a slot after that. So a
 //!   closure may queue others, by which the ring may move, and may cancel others or run them.
@@ -23,8 +23,8 @@ use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr::NonNull;
 
-/// The room of the smallest ring.
-const MIN_ROOM: usize = 16;
+/// The room of the smallest ring. A push looks once for so many whether there is room.
+const MIN_ROOM: usize = if cfg!(test) { 16 } else { 64 };
 
 /// A closure in the queue.
 #[repr(C)] // so that the closure is at its start
@@ -35,19 +35,24 @@ struct Slot<A: 'static> {
 
 type Ring<A> = [MaybeUninit<Slot<A>>];
 
-/// The place of a key in a ring with `room` slots, which is a power of two.
+/// The place of a key in a ring whose slots are a power of two, and one more than `mask`.
 #[inline]
-fn place(key: u64, room: usize) -> usize {
+fn place(key: u64, mask: usize) -> usize {
     // The upper bits of the key have no part in it.
-    key as usize & (room - 1)
+    key as usize & mask
 }
 
 /// A queue of closures `FnOnce(&A)`, each with the line that queued it and a key to cancel it.
 ///
 /// All methods take `&self`, because a closure of the queue may call them while it runs.
 pub struct FnQueue<A: 'static> {
-    /// Owned, as by a `Box`. Without a slot, or with a power of two of them.
-    ring: Cell<NonNull<Ring<A>>>,
+    /// The first slot of the ring, which is owned as by a `Box`. Without a slot, or with a power of two.
+    ring: Cell<NonNull<Slot<A>>>,
+    /// The number of slots less one: the largest number if there is none.
+    mask: Cell<usize>,
+    /// Before this key a push finds a vacant slot: not more than `head` and the number of slots. Not set
+    /// anew with each pop, but when a push has come there.
+    limit: Cell<u64>,
     /// The key of the first closure: the number of closures that were popped.
     head: Cell<u64>,
     /// The key of the next closure: the number of closures that were pushed.
@@ -58,6 +63,8 @@ impl<A> Default for FnQueue<A> {
     fn default() -> Self {
         Self {
             ring: Cell::new(Self::new_ring(0)),
+            mask: Cell::new(usize::MAX),
+            limit: Cell::new(0),
             head: Cell::new(0),
             tail: Cell::new(0),
         }
@@ -65,32 +72,62 @@ impl<A> Default for FnQueue<A> {
 }
 
 impl<A> FnQueue<A> {
-    fn new_ring(room: usize) -> NonNull<Ring<A>> {
-        NonNull::from(Box::leak(Box::new_uninit_slice(room)))
+    fn new_ring(room: usize) -> NonNull<Slot<A>> {
+        let ring: Box<Ring<A>> = Box::new_uninit_slice(room);
+        NonNull::from(Box::leak(ring)).cast()
     }
 
     /// Adds a closure behind the others. Returns its key, which no other closure of this queue gets.
     #[inline(always)] // it writes the words of the closure, and does little else
     pub fn push(&self, run: InlineFn<A>, site: &'static Location<'static>) -> u64 {
-        if self.len() == self.room() {
-            self.grow();
+        if self.tail.get() == self.limit.get() {
+            self.make_room();
         }
+        self.push_before_limit(Slot { run, site })
+    }
+
+    /// [`push`](Self::push), if no memory has to be looked for; otherwise calls `or`. So a caller whose `or`
+    /// is the end of its work has no call in the middle of it.
+    #[inline(always)] // as above
+    pub fn push_or(
+        &self,
+        run: InlineFn<A>,
+        site: &'static Location<'static>,
+        or: impl FnOnce(InlineFn<A>) -> u64,
+    ) -> u64 {
+        match self.tail.get() == self.limit.get() {
+            true => or(run),
+            false => self.push_before_limit(Slot { run, site }),
+        }
+    }
+
+    /// Adds a closure where `tail` is before the limit.
+    #[inline(always)] // as above
+    fn push_before_limit(&self, closure: Slot<A>) -> u64 {
         let key = self.tail.get();
-        // SAFETY: there is room for one closure more, so the ring has slots.
+        assert!(key != self.limit.get(), "a caller has looked");
+        // SAFETY: `tail` is before the limit, so the ring has slots.
         let slot = unsafe { self.slot(key) };
         // SAFETY: the slot is one of the ring, and no closure is in it: the key is not below `tail` yet,
         // and no key from `head` up to there has the same slot, for these are fewer than the slots.
-        unsafe { slot.write(Slot { run, site }) };
+        unsafe { slot.write(closure) };
         self.tail.set(key + 1);
         key
     }
 
-    /// Doubles the room.
+    /// Moves the limit, or doubles the room.
     // `extern "C"`, which does not unwind: a caller has nothing to drop then, and need not keep the
     // closure in memory for that. It panics if the ring were larger than the address space.
     #[cold]
-    extern "C" fn grow(&self) {
-        self.set_room(self.room() * 2);
+    extern "C" fn make_room(&self) {
+        match self.len() == self.room() {
+            true => self.set_room(self.room() * 2),
+            false => self.set_limit(),
+        }
+    }
+
+    fn set_limit(&self) {
+        self.limit.set(self.head.get() + self.room() as u64);
     }
 
     /// The slot of a key.
@@ -100,9 +137,8 @@ impl<A> FnQueue<A> {
     /// The ring has slots.
     #[inline]
     unsafe fn slot(&self, key: u64) -> NonNull<Slot<A>> {
-        let ring = self.ring.get();
         // SAFETY: by the contract the ring has slots, and the place is below their number.
-        unsafe { ring.cast().add(place(key, ring.len())) }
+        unsafe { self.ring.get().add(place(key, self.mask.get())) }
     }
 
     /// The slot of a key, if a closure is in it, vacant or not.
@@ -112,32 +148,24 @@ impl<A> FnQueue<A> {
         is_occupied.then(|| unsafe { self.slot(key) })
     }
 
-    /// Pops and runs the first closures, as many as `count` if there are so many now, but not those
-    /// that were taken out. Stores the line of each in `site` before it runs, and calls `after` behind
-    /// it. A panic goes to the caller; the closures behind it stay in the queue.
+    /// Pops the first closure and runs it, unless it was taken out; `false` if there is none. Stores its line
+    /// in `site` before. A panic goes to the caller; the closures behind it stay in the queue.
     #[inline]
-    pub fn run(
-        &self,
-        count: usize,
-        argument: &A,
-        site: &Cell<Option<&'static Location<'static>>>,
-        mut after: impl FnMut(),
-    ) {
-        let end = self.head.get() + count.min(self.len()) as u64;
-        // Below `end`, `head` is below `tail`, which never decreases.
-        while self.head.get() < end {
-            let head = self.head.get();
-            // SAFETY: where there are closures there are slots.
-            let slot = unsafe { self.slot(head) };
-            // SAFETY: a closure is in the slot of `head`, which is below `tail`; the reference ends here.
-            site.set(Some(unsafe { slot.as_ref() }.site));
-            self.head.set(head + 1);
-            // SAFETY: a closure is in the slot, at its start, and no other call finds it any more, for
-            // `head` is beyond it. The slot is written and freed by code of this type only, of which none
-            // runs before the closure has left it.
-            unsafe { InlineFn::call_in_place(slot.cast(), argument) };
-            after();
+    pub fn run_first(&self, argument: &A, site: &Cell<Option<&'static Location<'static>>>) -> bool {
+        let head = self.head.get();
+        if head == self.tail.get() {
+            return false;
         }
+        // SAFETY: where there are closures there are slots.
+        let slot = unsafe { self.slot(head) };
+        // SAFETY: a closure is in the slot of `head`, which is below `tail`; the reference ends here.
+        site.set(Some(unsafe { slot.as_ref() }.site));
+        self.head.set(head + 1);
+        // SAFETY: a closure is in the slot, at its start, and no other call finds it any more, for `head` is
+        // beyond it. The slot is written and freed by code of this type only, of which none runs before the
+        // closure has left it.
+        unsafe { InlineFn::call_in_place(slot.cast(), argument) };
+        true
     }
 
     /// Pops the first closure; `None` if there is none, or if it was taken out.
@@ -202,7 +230,7 @@ impl<A> FnQueue<A> {
     #[inline]
     #[must_use]
     pub fn room(&self) -> usize {
-        self.ring.get().len()
+        self.mask.get().wrapping_add(1)
     }
 
     /// Moves the closures to a ring that has room for so many, and for all of them.
@@ -214,23 +242,26 @@ impl<A> FnQueue<A> {
                 continue;
             };
             // SAFETY: the place is below the number of slots of this ring.
-            let to = unsafe { ring.cast().add(place(key, room)) };
+            let to = unsafe { ring.add(place(key, room - 1)) };
             // SAFETY: a closure is in the slot of each of these keys. The other ring has a slot for it,
             // one for each key, as these are not more than the slots. It is moved: the slots of the old
             // ring are not dropped.
             unsafe { from.copy_to_nonoverlapping(to, 1) };
         }
-        let old = self.ring.replace(ring);
+        let (old, old_room) = (self.ring.replace(ring), self.room());
+        self.mask.set(room - 1);
+        self.set_limit();
         // SAFETY: this ring was the one of the queue, and another has replaced it.
-        unsafe { Self::free(old) };
+        unsafe { Self::free(old, old_room) };
     }
 
     /// Frees a ring. What is in its slots is not dropped.
     ///
     /// # Safety
     ///
-    /// The ring is of [`new_ring`](Self::new_ring), and is not used any more.
-    unsafe fn free(ring: NonNull<Ring<A>>) {
+    /// The ring is of [`new_ring`](Self::new_ring) with this room, and is not used any more.
+    unsafe fn free(ring: NonNull<Slot<A>>, room: usize) {
+        let ring = NonNull::slice_from_raw_parts(ring.cast::<MaybeUninit<Slot<A>>>(), room);
         // SAFETY: `new_ring` has leaked a `Box` of this type, and by the contract it is not used any
         // more.
         drop(unsafe { Box::from_raw(ring.as_ptr()) });
@@ -252,7 +283,7 @@ impl<A> Drop for FnQueue<A> {
         impl<A> Drop for Free<'_, A> {
             fn drop(&mut self) {
                 // SAFETY: it is the ring of a queue that is being dropped, and this runs last.
-                unsafe { FnQueue::free(self.0.ring.get()) };
+                unsafe { FnQueue::free(self.0.ring.get(), self.0.room()) };
             }
         }
         let _free = Free(self);

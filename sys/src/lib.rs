@@ -151,6 +151,7 @@ pub mod fn_queue;
 pub mod inline_fn;
 pub mod kq_abi;
 pub mod pair;
+pub mod ring_queue;
 pub mod sorted;
 pub mod tail_rc;
 pub use new_fd::{SEND_FLAGS, pipe};

@@ -64,9 +64,10 @@ impl LocalPart {
     /// Adds a reference on this thread.
     #[inline]
     pub(super) fn inc_ref(&self) {
-        match self.references.get().checked_add(1) {
-            Some(references) => self.references.set(references),
-            None => std::process::abort(), // as `Rc` does
+        let references = self.references.get().wrapping_add(1);
+        self.references.set(references);
+        if references == 0 {
+            std::process::abort(); // as `Rc` does
         }
     }
 
@@ -146,7 +147,9 @@ impl Header {
     #[inline]
     pub(in crate::task) fn count_poll(&self) {
         let polls = &self.local_part.polls;
-        polls.set(polls.get().saturating_add(1));
+        if let Some(count) = polls.get().checked_add(1) {
+            polls.set(count);
+        }
     }
 
     pub(in crate::task) fn polls(&self) -> u64 {

@@ -26,6 +26,8 @@ use std::sync::Arc;
 struct Shared<L> {
     /// For any thread.
     inbox: Arc<Inbox>,
+    /// That of the inbox, for each wake.
+    loop_id: u64,
     /// The references of the loop's thread.
     references: Cell<usize>,
     /// For the loop's thread; dropped there, with the last reference. In an `UnsafeCell`: another
@@ -43,6 +45,7 @@ impl<L> LoopRef<L> {
     #[allow(clippy::arc_with_non_send_sync)] // `LoopPtr` has the reason
     pub(in crate::task) fn new(inbox: Arc<Inbox>, local: L) -> Self {
         let shared = Arc::new(Shared {
+            loop_id: inbox.loop_id,
             inbox,
             references: Cell::new(1),
             local: UnsafeCell::new(ManuallyDrop::new(local)),
@@ -153,6 +156,13 @@ impl<L> LoopPtr<L> {
         // SAFETY: it owns a reference or a share until it is released, and a field is borrowed that is
         // never changed.
         unsafe { &(*self.0.as_ptr()).inbox }
+    }
+
+    /// The id of the loop.
+    #[inline]
+    pub(super) fn loop_id(&self) -> u64 {
+        // SAFETY: as in `inbox`.
+        unsafe { (*self.0.as_ptr()).loop_id }
     }
 
     /// # Safety

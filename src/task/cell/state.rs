@@ -96,6 +96,18 @@ pub(super) enum Wake {
     Nothing,
 }
 
+/// What a wake on the loop's thread has to do.
+#[must_use]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LocalWake {
+    /// Queue the task.
+    Queue,
+    /// Nothing: the task is queued already.
+    Nothing,
+    /// It is a main task, or one that has ended or is ending.
+    Rare,
+}
+
 /// Whether a poll begins.
 #[must_use]
 #[derive(Debug, PartialEq, Eq)]
@@ -212,13 +224,21 @@ impl State {
     }
 
     /// T1: marks the task as queued, unless it has ended or is ending. Only the loop's thread calls
-    /// this.
+    /// this, and not for a main task: [`wake_rare`](Self::wake_rare) has those.
     #[inline]
-    pub(super) fn wake_local(&self) -> Wake {
-        match self.is_alive() {
-            true => self.wake(),
-            false => Wake::Nothing,
+    pub(super) fn wake_local(&self) -> LocalWake {
+        // One comparison: the bit of a main task is above those of the body.
+        match self.word() & (MAIN | BODY) <= Body::Busy as u16 {
+            true if self.wake() == Wake::Queue => LocalWake::Queue,
+            true => LocalWake::Nothing,
+            false => LocalWake::Rare,
         }
+    }
+
+    /// The wake of a task that has ended or is ending, or of a main task; returns whether the main
+    /// future is to be queued.
+    pub(super) fn wake_rare(&self) -> bool {
+        self.is_main() && self.is_alive() && self.wake() == Wake::Queue
     }
 
     /// T2: called before each poll, so that a wake during the poll queues the task once more.

@@ -22,7 +22,7 @@
 
 use super::Executor;
 use super::loop_ref::LoopPtr;
-use super::state::{State, Wake};
+use super::state::{LocalWake, State, Wake};
 use crate::base::sync::AtomicU32;
 use crate::event_loop::{Inbox, current};
 use std::sync::Arc;
@@ -63,14 +63,22 @@ impl WakeState {
 
     /// Queues the task, unless it is queued already. On the loop's thread `queue` does that, while
     /// the future of the task is there; on another one the inbox, to which the waker is sent that
-    /// `waker` makes.
+    /// `waker` makes. A main task is queued by `queue_main`.
     #[inline]
-    pub(super) fn wake(&self, queue: impl FnOnce(), waker: impl FnOnce() -> Waker) {
-        if !current::is_own_thread(self.inbox()) {
+    pub(super) fn wake(
+        &self,
+        queue: impl FnOnce(),
+        queue_main: impl FnOnce(),
+        waker: impl FnOnce() -> Waker,
+    ) {
+        if !current::is_own_loop(self.shared.loop_id()) {
             return self.wake_remote(waker);
         }
-        if self.state.wake_local() == Wake::Queue {
-            queue();
+        match self.state.wake_local() {
+            LocalWake::Queue => queue(),
+            LocalWake::Nothing => {}
+            LocalWake::Rare if self.state.wake_rare() => queue_main(),
+            LocalWake::Rare => {}
         }
     }
 

@@ -145,15 +145,24 @@ fn a_dropped_handle_drops_the_result_unless_a_callback_may_inspect_it() {
 fn a_task_that_is_ending_or_has_ended_is_not_queued_by_a_wake_on_its_thread() {
     let state = State::new(false);
     assert!(state.clear_queued());
-    assert_eq!(state.wake_local(), Wake::Queue);
+    assert_eq!(state.wake_local(), LocalWake::Queue);
     assert!(state.clear_queued() && state.take_future());
-    assert_eq!(state.wake_local(), Wake::Nothing);
-    assert!(!state.clear_queued(), "and its flag stays as it is");
+    assert_eq!(state.wake_local(), LocalWake::Rare);
+    assert!(
+        !state.wake_rare() && !state.clear_queued(),
+        "and its flag stays as it is"
+    );
     // While it is polled it is queued once more (T2).
     let state = State::new(false);
     assert!(state.clear_queued() && state.begin_poll() == BeginPoll::Begun);
     assert_eq!(
         (state.wake_local(), state.wake_local()),
-        (Wake::Queue, Wake::Nothing)
+        (LocalWake::Queue, LocalWake::Nothing)
     );
+    // A main task is queued by a call of its own, until it has ended.
+    let state = State::new(true);
+    assert!(state.clear_queued());
+    assert_eq!(state.wake_local(), LocalWake::Rare);
+    assert!(state.wake_rare() && !state.wake_rare() && state.clear_queued());
+    assert!(state.take_future() && !state.wake_rare());
 }
