@@ -9,6 +9,7 @@ use super::errors::{Closed, GetError, PutError};
 use super::queue_order::QueueOrder;
 use super::queue_state::{PutOutcome, QueueState, Wanted};
 use crate::task::budget;
+use crate::task::is_task_waker;
 use crate::task::wait_queue::{Cancelled, WaitTicket, drop_waker, report_to_loop};
 use std::panic::resume_unwind;
 use std::pin::Pin;
@@ -39,6 +40,11 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
             Err(GetError::Empty) => None,
         }
     }
+
+    #[cold]
+    fn get_after_clone(&self) -> Option<Result<T, Closed>> {
+        self.get_now()
+    }
 }
 
 impl<T, S: QueueOrder<T>> Future for Get<'_, T, S> {
@@ -56,10 +62,12 @@ impl<T, S: QueueOrder<T>> Future for Get<'_, T, S> {
                 return Poll::Ready(got);
             }
             let waker = cx.waker().clone();
-            // Cloning the waker may run user code, which may have put an item.
-            if let Some(got) = state.get_now() {
-                drop_waker(waker);
-                return Poll::Ready(got);
+            if !is_task_waker(&waker) {
+                // Cloning the waker may have run user code, which may have put an item.
+                if let Some(got) = state.get_after_clone() {
+                    drop_waker(waker);
+                    return Poll::Ready(got);
+                }
             }
             *ticket = Some(state.getters.enqueue((), waker));
             Poll::Pending
@@ -107,19 +115,26 @@ impl<'a, T, S: QueueOrder<T>> Put<'a, T, S> {
     }
 
     /// Puts the item, if that does not take waiting.
+    #[inline]
     fn try_now(&mut self) -> Poll<Result<(), Closed<T>>> {
-        let item = self.item.take();
-        match self
-            .state
-            .try_put(item.expect("it has the item until it has a place"))
-        {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(PutError::Closed(item)) => Poll::Ready(Err(Closed(item))),
-            Err(PutError::Full(item)) => {
-                self.item = Some(item);
-                Poll::Pending
-            }
+        let room = self.state.check_room();
+        if let Err(PutError::Full(())) = room {
+            return Poll::Pending; // the item stays where it is
         }
+        let item = self.item.take();
+        let item = item.expect("it has the item until it has a place");
+        Poll::Ready(match room {
+            Ok(()) => {
+                self.state.put(item);
+                Ok(())
+            }
+            Err(_) => Err(Closed(item)),
+        })
+    }
+
+    #[cold]
+    fn try_after_clone(&mut self) -> Poll<Result<(), Closed<T>>> {
+        self.try_now()
     }
 }
 
@@ -145,10 +160,12 @@ impl<T, S: QueueOrder<T>> Future for Put<'_, T, S> {
                 return Poll::Ready(put);
             }
             let waker = cx.waker().clone();
-            // Cloning the waker may run user code, which may have made room.
-            if let Poll::Ready(put) = this.try_now() {
-                drop_waker(waker);
-                return Poll::Ready(put);
+            if !is_task_waker(&waker) {
+                // Cloning the waker may have run user code, which may have made room.
+                if let Poll::Ready(put) = this.try_after_clone() {
+                    drop_waker(waker);
+                    return Poll::Ready(put);
+                }
             }
             let item = this.item.take().map(Wanted::Item);
             this.ticket = item.map(|item| this.state.putters.enqueue(item, waker));
@@ -161,11 +178,18 @@ impl<T, S: QueueOrder<T>> Drop for Put<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            // An item that was not moved on goes with it.
-            let left = self.state.putters.cancel(ticket);
-            if let Cancelled::Granted(PutOutcome::Panicked(payload)) = left {
-                report_to_loop(payload);
-            }
+            self.give_up(ticket);
+        }
+    }
+}
+
+impl<T, S: QueueOrder<T>> Put<'_, T, S> {
+    #[cold]
+    fn give_up(&self, ticket: WaitTicket) {
+        // An item that was not moved on goes with it.
+        let left = self.state.putters.cancel(ticket);
+        if let Cancelled::Granted(PutOutcome::Panicked(payload)) = left {
+            report_to_loop(payload);
         }
     }
 }

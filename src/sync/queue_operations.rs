@@ -13,7 +13,8 @@ use crate::task::wait_queue::WakeBatch;
 
 impl<T, S: QueueOrder<T>> QueueState<T, S> {
     /// Whether one more may come in without waiting.
-    fn check_room(&self) -> Result<(), PutError<()>> {
+    #[inline]
+    pub(super) fn check_room(&self) -> Result<(), PutError<()>> {
         if self.closed.get() {
             return Err(PutError::Closed(()));
         }
@@ -34,7 +35,7 @@ impl<T, S: QueueOrder<T>> QueueState<T, S> {
 
     /// Puts an item for which there is room.
     #[inline]
-    fn put(&self, item: T) {
+    pub(super) fn put(&self, item: T) {
         if S::COMPARES {
             return self.put_compared(item);
         }

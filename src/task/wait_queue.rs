@@ -13,7 +13,7 @@ mod tickets;
 use self::tickets::{TicketState, Tickets};
 use crate::event_loop::panics::{FirstPanic, Payload, catch, drop_quietly};
 use crate::event_loop::{Origin, current, futurelock};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroU64;
 use std::task::{Poll, Waker};
 
@@ -21,6 +21,9 @@ use std::task::{Poll, Waker};
 pub(crate) struct WaitQueue<W = (), G = ()> {
     /// A waiting ticket has what its waiter wants, and the waker to wake.
     tickets: RefCell<Tickets<(W, Waker), G>>,
+    /// The number of waiters, to be looked at without a borrow: that is done with each operation of a
+    /// queue or a lock.
+    waiting: Cell<usize>,
 }
 
 /// A place in the queue. Its owner takes the grant, or cancels.
@@ -45,16 +48,24 @@ impl<W, G> Default for WaitQueue<W, G> {
     fn default() -> Self {
         Self {
             tickets: RefCell::default(),
+            waiting: Cell::new(0),
         }
     }
 }
 
 impl<W, G> WaitQueue<W, G> {
+    /// A waiter less.
+    #[inline]
+    fn count_off(&self) {
+        self.waiting.set(self.waiting.get() - 1);
+    }
+
     /// Adds a waiter at the end. The waker is passed as a clone: cloning it is user code, after
     /// which the caller has to check again whether it needs to wait (L8).
     #[inline]
     pub(crate) fn enqueue(&self, want: W, waker: Waker) -> WaitTicket {
         let number = self.tickets.borrow_mut().enqueue((want, waker));
+        self.waiting.set(self.waiting.get() + 1);
         self.trace(futurelock::waits, number);
         WaitTicket(number)
     }
@@ -121,7 +132,10 @@ impl<W, G> WaitQueue<W, G> {
         let left = self.tickets.borrow_mut().remove(ticket.0);
         self.trace(futurelock::leaves, ticket.0);
         match left {
-            TicketState::Waiting((want, waker)) => Cancelled::Waiting(want, Unused(Some(waker))),
+            TicketState::Waiting((want, waker)) => {
+                self.count_off();
+                Cancelled::Waiting(want, Unused(Some(waker)))
+            }
             TicketState::Granted(grant) => Cancelled::Granted(grant),
             TicketState::Empty => unreachable!("only the owner of a ticket cancels it"),
         }
@@ -150,12 +164,16 @@ impl<W, G> WaitQueue<W, G> {
         fits: impl FnOnce(&W) -> bool,
         give: impl FnOnce(W) -> G,
     ) -> Option<Waker> {
+        if self.is_empty() {
+            return None;
+        }
         let mut tickets = self.tickets.borrow_mut();
         let (number, waker) = tickets.grant(
             ticket,
             |(want, _)| fits(want),
             |(want, waker)| (give(want), waker),
         )?;
+        self.count_off();
         self.trace(futurelock::granted, number);
         Some(waker)
     }
@@ -184,6 +202,7 @@ impl<W, G> WaitQueue<W, G> {
         });
         drop(tickets);
         if granted.is_some() {
+            self.count_off();
             self.trace(futurelock::granted, ticket.0);
         }
         // Not under the borrow: the want may have a destructor.
@@ -200,7 +219,7 @@ impl<W, G> WaitQueue<W, G> {
     /// The number of waiters.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.tickets.borrow().waiting()
+        self.waiting.get()
     }
 
     /// Whether there are no waiters.
@@ -331,6 +350,25 @@ mod tests {
         let left = queue.cancel(tickets[2].take().unwrap());
         assert!(matches!(left, Cancelled::Waiting(3, _)));
         assert!(!grant(&queue) && queue.is_empty());
+    }
+
+    #[test]
+    fn a_waiter_is_counted_while_it_waits_however_that_ends() {
+        let queue = WaitQueue::<u8, u8>::default();
+        let tickets = [0, 1, 2, 3].map(|want| queue.enqueue(want, Waker::noop().clone()));
+        assert!(queue.grant_if(|&want| want == 1, |want| want).is_none());
+        assert_eq!(queue.len(), 4);
+        let granted = queue.grant_if(|_| true, |want| want);
+        assert!(granted.is_some() && queue.len() == 3);
+        let (place, want) = queue.take_want(9).unwrap();
+        assert_eq!((want, queue.len()), (1, 3));
+        assert!(queue.grant_at(place, 1).is_ok() && queue.len() == 2);
+        assert!(queue.grant_at(place, 1).is_err() && queue.len() == 2);
+        for (ticket, left) in tickets.into_iter().zip([2, 2, 1, 0]) {
+            drop(queue.cancel(ticket));
+            assert_eq!(queue.len(), left);
+        }
+        assert!(queue.is_empty() && !grant(&queue));
     }
 
     #[test]

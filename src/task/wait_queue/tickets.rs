@@ -32,8 +32,6 @@ pub(super) struct Tickets<W, G> {
     inline: Node<W, G>,
     /// The other waiters. Allocated with the second waiter: a queue of one is smaller without it.
     overflow: Option<Box<Overflow<W, G>>>,
-    /// The number of waiting tickets; granted ones do not count.
-    waiting: usize,
     /// The number of the next ticket: all present ones have lower numbers.
     next: NonZeroU64,
 }
@@ -55,18 +53,12 @@ impl<W, G> Default for Tickets<W, G> {
                 state: TicketState::Empty,
             },
             overflow: None,
-            waiting: 0,
             next: NonZeroU64::MIN,
         }
     }
 }
 
 impl<W, G> Tickets<W, G> {
-    #[inline]
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting
-    }
-
     #[inline]
     pub(super) fn next(&self) -> NonZeroU64 {
         self.next
@@ -78,7 +70,6 @@ impl<W, G> Tickets<W, G> {
         let number = self.next;
         // Centuries pass before the last number is reached.
         self.next = number.saturating_add(1);
-        self.waiting += 1;
         let state = TicketState::Waiting(want);
         let node = Node { number, state };
         let overflow = self.overflow.as_deref();
@@ -127,9 +118,6 @@ impl<W, G> Tickets<W, G> {
     #[inline]
     pub(super) fn remove(&mut self, number: NonZeroU64) -> TicketState<W, G> {
         let state = std::mem::replace(self.at(number), TicketState::Empty);
-        if matches!(state, TicketState::Waiting(_)) {
-            self.waiting -= 1;
-        }
         if self.inline.number != number {
             self.overflow.as_mut().expect("it was there").tidy();
         }
@@ -152,15 +140,11 @@ impl<W, G> Tickets<W, G> {
         }
         let number = node.number;
         let rest = node.grant(give)?;
-        self.waiting -= 1;
         Some((number, rest))
     }
 
     #[inline]
     fn first(&mut self) -> Option<&mut Node<W, G>> {
-        if self.waiting == 0 {
-            return None;
-        }
         match self.inline.state {
             TicketState::Waiting(_) => Some(&mut self.inline),
             _ => self.overflow.as_mut()?.first(),
@@ -186,9 +170,7 @@ impl<W, G> Tickets<W, G> {
             true => &mut self.inline,
             false => self.overflow.as_mut()?.node(number)?,
         };
-        let rest = node.grant(give)?;
-        self.waiting -= 1;
-        Some(rest)
+        node.grant(give)
     }
 }
 
@@ -306,7 +288,7 @@ mod tests {
             assert!(matches!(queue.remove(number), TicketState::Waiting(m) if m == n));
         }
         let overflow = queue.overflow.as_ref().unwrap();
-        assert_eq!((queue.waiting, overflow.live), (2, 1));
+        assert_eq!(overflow.live, 1);
         assert!(overflow.nodes.len() < 16);
     }
 
@@ -355,8 +337,6 @@ mod tests {
                         }
                     }
                 }
-                let waiting = model.iter().filter(|(_, _, granted)| !granted);
-                assert_eq!(queue.waiting(), waiting.count());
             }
         }
     }
