@@ -61,11 +61,17 @@ impl TcpStream {
     #[track_caller]
     pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {
         let site = Location::caller(); // not known within the future
-        async move {
-            let Self { source } = Self::made_here(socket::connect(addr.into())?, site)?;
-            source.connected().await?;
-            Ok(Self { source })
-        }
+        async move { Self::connecting(socket::connect(addr.into())?, site).await }
+    }
+
+    /// Waits for the end of an attempt to connect that was begun.
+    pub(super) async fn connecting(
+        socket: Socket,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let Self { source } = Self::made_here(socket, site)?;
+        source.connected().await?;
+        Ok(Self { source })
     }
 
     /// Takes a connection of the standard library over, and makes it non-blocking.

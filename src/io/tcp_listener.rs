@@ -59,6 +59,11 @@ impl TcpListener {
         Self::of(socket, FdState::NonBlocking, Location::caller())
     }
 
+    /// Of a socket that the loop made: it is non-blocking, and need not be checked.
+    pub(super) fn made_here(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
+        Self::of(socket, FdState::MadeHere, site)
+    }
+
     fn of(socket: Socket, fd_state: FdState, site: &'static Location<'static>) -> io::Result<Self> {
         let listening = Listening::new(socket, fd_state, site)?;
         Ok(Self { listening })

@@ -89,6 +89,17 @@ const SHARED_PORT: Option<c_int> = Some(libc::SO_REUSEPORT_LB);
 #[cfg(any(target_vendor = "apple", target_os = "netbsd", target_os = "openbsd"))]
 const SHARED_PORT: Option<c_int> = None;
 
+/// The options of a connection that is kept alive: the time until the first probe, that between two, and the
+/// number of probes; where the system has them for each socket.
+#[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
+const KEEP_ALIVE: Option<[c_int; 3]> =
+    Some([libc::TCP_KEEPIDLE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT]);
+#[cfg(target_vendor = "apple")]
+const KEEP_ALIVE: Option<[c_int; 3]> =
+    Some([libc::TCP_KEEPALIVE, libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT]);
+#[cfg(target_os = "openbsd")]
+const KEEP_ALIVE: Option<[c_int; 3]> = None;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use linux::secure::is_secure;
 #[cfg(any(target_os = "linux", target_os = "android"))]

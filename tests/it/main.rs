@@ -63,6 +63,7 @@ mod stderr;
 mod streams;
 mod support;
 mod tasks;
+mod tcp_options;
 mod threads;
 mod timers;
 mod unix_paths;

@@ -91,10 +91,18 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAdd
 ///
 /// What is known at once; the rest comes from [`take_error`].
 pub fn connect_tcp(addr: &SocketAddr) -> io::Result<OwnedFd> {
-    let address = Address::from_std(addr);
-    let fd = new_fd::socket(address.family(), libc::SOCK_STREAM)?;
-    connect(fd.as_fd(), &address)?;
+    let fd = new_fd::socket(Address::from_std(addr).family(), libc::SOCK_STREAM)?;
+    connect_to(fd.as_fd(), addr)?;
     Ok(fd)
+}
+
+/// Begins to connect a socket to `addr`: see [`connect_tcp`].
+///
+/// # Errors
+///
+/// As there.
+pub fn connect_to(fd: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
+    connect(fd, &Address::from_std(addr))
 }
 
 fn connect(fd: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
@@ -231,29 +239,47 @@ fn option(fd: BorrowedFd<'_>, name: c_int) -> io::Result<c_int> {
 }
 
 /// An option whose value is a `T`, of plain numbers.
-pub(crate) fn option_as<T: Copy>(fd: BorrowedFd<'_>, name: c_int, mut value: T) -> io::Result<T> {
+pub(crate) fn option_as<T: Copy>(fd: BorrowedFd<'_>, name: c_int, value: T) -> io::Result<T> {
+    option_of(fd, libc::SOL_SOCKET, name, value)
+}
+
+/// The same of a protocol.
+fn option_of<T: Copy>(
+    fd: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    mut value: T,
+) -> io::Result<T> {
     let mut len = size_of::<T>() as libc::socklen_t;
     let (to, len) = ((&raw mut value).cast(), &raw mut len);
     // SAFETY: `to` and `len` point to live locals, and `len` is the size of the value; any bytes
     // are a value of it; the descriptor is borrowed, so it is open.
-    cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, to, len) })?;
+    cvt(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, to, len) })?;
     Ok(value)
 }
 
 pub(crate) fn set_option(fd: BorrowedFd<'_>, name: c_int, value: c_int) -> io::Result<()> {
-    let (from, len) = (
-        (&raw const value).cast(),
-        size_of::<c_int>() as libc::socklen_t,
-    );
+    set_option_of(fd, libc::SOL_SOCKET, name, value)
+}
+
+/// An option of a protocol, whose value is a `T`, of plain numbers.
+fn set_option_of<T: Copy>(
+    fd: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: T,
+) -> io::Result<()> {
+    let (from, len) = ((&raw const value).cast(), size_of::<T>() as libc::socklen_t);
     // SAFETY: `from` points to `len` bytes of a live local; the descriptor is borrowed, so it
     // is open.
-    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, from, len) })?;
+    cvt(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, from, len) })?;
     Ok(())
 }
 
 pub mod datagram;
 mod listen;
 pub mod local;
+pub mod options;
 pub mod pass_fds;
 
 pub use listen::{bind, listen, listen_tcp, listen_tcp_shared};
