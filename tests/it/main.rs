@@ -71,3 +71,4 @@ mod unix_streams;
 mod unseen;
 mod waiting;
 mod wakers;
+mod web_servers;
