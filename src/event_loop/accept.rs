@@ -110,6 +110,7 @@ impl LoopHandle {
             site: Location::caller(),
             accept,
             several: false,
+            polls: 0,
             broken: BrokenInARow::default(),
             backoff: Backoff::default(),
             pause_reports: ReportLimit::default(),
@@ -145,6 +146,8 @@ struct Acceptor<F> {
     accept: F,
     /// Whether the latest event was for several connections: the next one probably is, too.
     several: bool,
+    /// The loop's count of polls at the latest event.
+    polls: u64,
     broken: BrokenInARow,
     backoff: Backoff,
     /// Limits the reports of its pauses.
@@ -181,7 +184,12 @@ where
     C: Callbacks + 'static,
 {
     fn on_connect(&mut self, cx: &Cx<'_>) {
-        self.pause = None;
+        if self.pause.is_some() {
+            self.pause = None;
+        }
+        let polls = cx.stats.polls.get();
+        let is_in_a_row = polls == self.polls + 1;
+        self.polls = polls;
         for n in 0..ACCEPTS_PER_TURN {
             match cx.accept() {
                 Ok(accepted) => {
@@ -204,10 +212,14 @@ where
             if !cx.interest().contains(Interest::READ) {
                 return;
             }
-            // Mostly that was the only connection, and to test for readiness is cheaper than an
-            // `accept(2)` that finds none, which makes a socket first. Of several, only one test is
-            // made: the `accept(2)` that finds none more ends them.
+            // Mostly that was the only connection; if not, the next poll reports the listener again. Only
+            // then is it tested for more. To test for readiness is cheaper than an `accept(2)` that
+            // finds none, which makes a socket first. Of several, only one test is made: the `accept(2)`
+            // that finds none more ends them.
             if !self.several {
+                if !is_in_a_row {
+                    return;
+                }
                 let ready = cx.fd_ref().readiness();
                 self.several = ready.is_ok_and(|ready| ready.contains(Readiness::READ));
                 if !self.several {

@@ -51,6 +51,7 @@ impl LoopHandle {
     }
 
     /// Fails if the loop is closed, or belongs to the parent process.
+    #[inline]
     pub(super) fn ensure_usable(&self) -> Result<(), Error> {
         if self.closed.get() {
             return Err(Error::Closed);
@@ -156,10 +157,11 @@ impl LoopHandle {
     }
 
     /// Drops the registrations that one of their own callbacks has removed, after it has returned.
-    #[cold]
+    #[inline]
     pub(super) fn drop_removed(&self) {
         while let Some(registration) = self.registry.take_removed() {
-            self.drop_registration(registration);
+            // As `drop_registration`: this is the only reference.
+            self.run_bounded(move |this| this.end_registration(registration));
         }
     }
 

@@ -123,7 +123,7 @@ impl<'a> Cx<'a> {
     /// # Errors
     ///
     /// As `accept(2)`; `WouldBlock` if there is none.
-    #[inline]
+    #[inline(always)] // as above
     pub fn accept(&self) -> io::Result<Accepted> {
         let (fd, peer) = self.fd_ref().accept()?;
         let fd = fd.into();
@@ -249,7 +249,8 @@ impl<'a> Cx<'a> {
     pub fn close(&self) {
         // Nothing is found by a second call.
         if let Some(registration) = self.handle.deregister(self.slot()) {
-            self.handle.drop_registration(registration);
+            // As `drop_registration`: one of its callbacks runs.
+            self.handle.registry.keep_removed(registration);
         }
     }
 }

@@ -37,6 +37,7 @@ impl Descriptor {
     /// # Errors
     ///
     /// Returns `self` if it was made from an `Rc`, or belongs to a virtual kernel.
+    #[inline]
     pub fn into_owned(self) -> Result<OwnedFd, Self> {
         match self.0 {
             Held::Socket(fd) | Held::Owned(fd) => Ok(fd),
@@ -66,6 +67,7 @@ impl Descriptor {
     }
 
     /// Notes that an owned descriptor is a socket: then [`socket`](Self::socket) returns it.
+    #[inline]
     pub(super) fn known_as_socket(self) -> Self {
         match self.0 {
             Held::Owned(fd) => Self(Held::Socket(fd)),
@@ -96,10 +98,15 @@ impl Descriptor {
 
 /// Whether a loop on `kernel` (`None`: the system's) can watch a descriptor. The number alone does not
 /// decide: each kernel has numbers of its own.
+#[inline]
 pub(super) fn belongs_to(descriptor: FdRef<'_>, kernel: Option<&Rc<dyn VirtualKernel>>) -> bool {
-    let FdRef::Virtual(fd) = descriptor else {
-        return true; // a virtual kernel that cannot watch the system's descriptors refuses the number
-    };
+    match descriptor {
+        FdRef::System(_) => true, // a virtual kernel that cannot watch the system's descriptors refuses the number
+        FdRef::Virtual(fd) => is_of(fd, kernel),
+    }
+}
+
+fn is_of(fd: &dyn VirtualFd, kernel: Option<&Rc<dyn VirtualKernel>>) -> bool {
     let Some(kernel) = kernel else { return false };
     match (fd.kernel_identity(), kernel.identity()) {
         (Some(of_fd), Some(of_loop)) => of_fd == of_loop,
@@ -121,6 +128,7 @@ impl fmt::Debug for Descriptor {
 }
 
 impl From<OwnedFd> for Descriptor {
+    #[inline]
     fn from(fd: OwnedFd) -> Self {
         Self(Held::Owned(fd))
     }
@@ -133,6 +141,7 @@ impl From<Rc<dyn VirtualFd>> for Descriptor {
 }
 
 impl From<FdOwned> for Descriptor {
+    #[inline]
     fn from(fd: FdOwned) -> Self {
         match fd {
             FdOwned::System(fd) => fd.into(),

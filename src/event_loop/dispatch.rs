@@ -57,6 +57,10 @@ impl Running {
     }
 }
 
+/// What is reported when the peer has shut down its side, and not more.
+const END_OF_DATA: Readiness =
+    Readiness::from_bits(Readiness::READ.bits() | Readiness::READ_CLOSED.bits());
+
 impl LoopHandle {
     /// Runs the branches of one `(fd, event)`, one after the other.
     #[inline]
@@ -79,7 +83,14 @@ impl LoopHandle {
     /// Runs the branches of an event, in order, and what is left to be done after them.
     #[inline(never)]
     fn run_branches(&self, event: &Event, registration: RegistrationRc, running: &mut Running) {
+        if event.is_only_read() && registration.accepts() && !self.is_observed() {
+            return self.run_accept(registration, running);
+        }
         let (state, ready) = (registration.state.get(), event.ready());
+        // The peer has shut down its side: the read branch meets the end.
+        if ready == END_OF_DATA && registration.only_reads.get() && !self.is_observed() {
+            return self.run_only_read(registration, running);
+        }
         let mut branches = classify(state.role, ready);
         if state.trigger == Trigger::OneShot {
             registration.spent.set(true);
@@ -109,12 +120,29 @@ impl LoopHandle {
         }
     }
 
-    #[cold]
+    /// The same for a listener that has a connection waiting, and nothing else.
+    #[inline]
+    fn run_accept(&self, registration: RegistrationRc, running: &mut Running) {
+        running.branch = Branch::Connect;
+        let Some(mut callbacks) = registration.borrow_tail() else {
+            return; // L3, as below
+        };
+        callbacks.on_connect(&Cx::new(self, &registration));
+        drop(callbacks);
+        if self.check_after_call.get() {
+            self.end_only_read(registration, running);
+        }
+    }
+
+    /// Each connection ends here, or in [`after_branches`](Self::after_branches).
+    #[inline(never)]
     fn end_only_read(&self, registration: RegistrationRc, running: &mut Running) {
         self.end_branch(&registration, running);
-        if registration.state.get().reasons.contains(Reasons::REMOVED) {
-            self.after_branches(registration, Readiness::READ);
+        if !registration.state.get().reasons.contains(Reasons::REMOVED) {
+            return;
         }
+        drop(registration);
+        self.drop_removed();
     }
 
     /// Runs the branch that belongs to an event: the notes' table (N7).
@@ -158,7 +186,7 @@ impl LoopHandle {
     }
 
     /// Checks what a call has left, and ends its timing.
-    #[cold]
+    #[inline]
     fn end_branch(&self, registration: &Registration, running: &mut Running) {
         let origin = || registration.origin(running.branch);
         self.check_after_call.set(false);

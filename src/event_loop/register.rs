@@ -475,15 +475,18 @@ impl LoopHandle {
         let inserted = self.registry.insert(new.clone());
         let slot = inserted.map_err(|other| self.already_registered(state.fd, other))?;
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
-        let held = self.watch(state.fd, slot, interest, trigger, borrowed);
-        let hold = held.map_err(|error| {
-            self.registry.rollback(slot, state.fd);
-            Error::from_register(error, state.fd)
-        })?;
-        let held = hold.map(|hold| Provenance::Held(Box::new(hold)));
-        if let Some(provenance) = held.or_else(|| peer.map(Provenance::from)) {
-            let _ = new.provenance.set(provenance); // it is new, so it has none
-        }
+        let provenance = match self.watch(state.fd, slot, interest, trigger, borrowed) {
+            Ok(Some(hold)) => Provenance::Held(Box::new(hold)),
+            Ok(None) => match peer {
+                Some(peer) => Provenance::from(peer),
+                None => return Ok(()),
+            },
+            Err(error) => {
+                self.registry.rollback(slot, state.fd);
+                return Err(Error::from_register(error, state.fd));
+            }
+        };
+        let _ = new.provenance.set(provenance); // it is new, so it has none
         Ok(())
     }
 

@@ -48,6 +48,9 @@ impl Reasons {
     /// L2: it is out of the table, and none of its callbacks runs any more.
     pub(super) const REMOVED: Self = Self(32);
 
+    /// With either of these it is not in the poller.
+    pub(super) const SUSPENDED_OR_AWAY: Self = Self(Self::SUSPENDED.0 | Self::AWAY.0);
+
     /// After an event's branches, either of these has to be looked at.
     pub(super) const BY_EDGE_OR_REMOVED: Self = Self(Self::BY_EDGE.0 | Self::REMOVED.0);
 
@@ -122,8 +125,9 @@ impl RegistrationState {
 }
 
 /// The effective interest and trigger; `None` if the registration is not in the poller.
+#[inline]
 pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Trigger)> {
-    if state.reasons.contains(Reasons::SUSPENDED) || state.reasons.contains(Reasons::AWAY) {
+    if state.reasons.any_of(Reasons::SUSPENDED_OR_AWAY) {
         return None;
     }
     let trigger = match state.reasons.contains(Reasons::BY_EDGE) {
@@ -259,6 +263,15 @@ impl Registration {
     #[inline(always)]
     pub(super) fn takes_only_read(&self, event: Event) -> bool {
         self.only_reads.get() && event.is_only_read()
+    }
+
+    /// Whether it is a listener that accepts now. Then an event of [`Readiness::READ`] takes the connect branch,
+    /// and nothing is to be done before or after it.
+    #[inline]
+    pub(super) fn accepts(&self) -> bool {
+        let state = self.state.get();
+        let is_plain = state.trigger == Trigger::Level && state.reasons == Reasons::NONE;
+        is_plain && state.role == Role::Listener && state.interest.contains(Interest::READ)
     }
 
     /// Its key in the table.

@@ -57,6 +57,14 @@ pub(super) fn is_source(token: u64) -> bool {
     token & SOURCE_MARK != 0
 }
 
+/// The table is borrowed across a call (L8). Out of line, so that a look-up needs no place in the source for the
+/// message of a panic.
+#[cold]
+#[inline(never)]
+fn is_borrowed() -> ! {
+    panic!("the table of registrations is borrowed");
+}
+
 /// The table of registrations with callbacks of the type `C`. Each method borrows it once, briefly, and
 /// never calls user code.
 pub(super) struct Registry<C: ?Sized> {
@@ -147,6 +155,7 @@ impl<C: ?Sized> Registry<C> {
     /// # Errors
     ///
     /// The key that its descriptor is registered under already.
+    #[inline]
     pub(super) fn insert(&self, registration: RegistrationRc<C>) -> Result<SlabKey, SlabKey> {
         let fd = registration.state.get().fd;
         let mut slots = self.slots.borrow_mut();
@@ -187,7 +196,10 @@ impl<C: ?Sized> Registry<C> {
     #[inline]
     pub(super) fn get(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
         // Each event does this: an exclusive borrow is begun and ended in fewer instructions than a shared one.
-        self.slots.borrow_mut().get(key).cloned()
+        match self.slots.try_borrow_mut() {
+            Ok(slots) => slots.get(key).cloned(),
+            Err(_) => is_borrowed(),
+        }
     }
 
     pub(super) fn state(&self, key: SlabKey) -> Option<RegistrationState> {
@@ -248,6 +260,7 @@ impl<C: ?Sized> Registry<C> {
 
     /// Removes a registration. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
+    #[inline]
     pub(super) fn remove(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
         let registration = self.slots.borrow_mut().remove(key)?;
         registration.set_removed();
@@ -268,6 +281,7 @@ impl<C: ?Sized> Registry<C> {
     pub(super) fn take_removed(&self) -> Option<RegistrationRc<C>> {
         match self.last_removed.take() {
             Some(last) if last.is_unique() => Some(last),
+            None if self.removed.borrow_mut().is_empty() => None,
             last => self.take_earlier_removed(last),
         }
     }

@@ -88,6 +88,7 @@ impl EpollPoller {
 }
 
 impl Poller for EpollPoller {
+    #[inline]
     fn register(
         &mut self,
         fd: RawFd,
@@ -132,6 +133,7 @@ impl Poller for EpollPoller {
         Interest::NONE
     }
 
+    #[inline]
     fn remove(&mut self, fd: RawFd) -> io::Result<()> {
         self.check_owner()?;
         self.epoll.delete(fd)
@@ -206,6 +208,7 @@ fn unless_interrupted(error: io::Error) -> io::Result<usize> {
 }
 
 /// The bits to ask epoll for.
+#[inline]
 fn to_epoll(interest: Interest, trigger: Trigger) -> u32 {
     let mut bits = match trigger {
         Trigger::Level => 0,

@@ -233,8 +233,11 @@ impl<H, D: ?Sized> Clone for TailRc<H, D> {
     #[inline]
     fn clone(&self) -> Self {
         let count = &self.block().count;
-        let more = count.get().checked_add(1);
-        count.set(more.expect("fewer than 2^32 references"));
+        count.set(count.get().wrapping_add(1));
+        if count.get() == 0 {
+            count.set(u32::MAX);
+            panic!("fewer than 2^32 references");
+        }
         Self {
             block: self.block,
             owns: PhantomData,

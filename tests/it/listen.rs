@@ -68,6 +68,28 @@ fn all_connections_that_wait_are_accepted_in_one_turn() {
     }
 }
 
+/// To test for more costs a system call, and nearly always there is no other.
+#[test]
+fn a_listener_tests_for_more_connections_after_two_polls_in_a_row() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (listener, addr) = listener();
+    let accepted = count_accepted(&event_loop, listener);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        // After one that came alone, the next is expected to be alone again.
+        for several in [1, 5] {
+            turn_times(&mut event_loop, 1);
+            let before = accepted.get();
+            clients.extend((0..several).map(|_| net::TcpStream::connect(addr).unwrap()));
+            turn_times(&mut event_loop, 1);
+            assert_eq!(accepted.get(), before + 1);
+            turn_times(&mut event_loop, 1);
+            assert_eq!(accepted.get(), clients.len());
+        }
+    }
+}
+
 /// A report that a connection has room costs one more wait for each client that does not speak first.
 #[test]
 fn a_connection_whose_callbacks_have_no_use_for_writing_gets_no_report_of_room() {

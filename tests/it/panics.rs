@@ -889,6 +889,11 @@ fn a_listener_survives_the_panic_of_its_callback() {
         event_loop.turn(Some(Duration::from_millis(20))).unwrap();
     }
     assert_eq!((reports.len(), event_loop.registered()), (3, 1));
+    assert_eq!(
+        reports.text().matches("the connect callback").count(),
+        3,
+        "{reports:?}"
+    );
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl Epoll {
     ///
     /// `EEXIST`, `EBADF`, `EPERM` (regular files, directories), `ELOOP` and `EINVAL` (an
     /// epoll instance in itself), `ENOMEM`, `ENOSPC` (`max_user_watches`).
+    #[inline]
     pub fn add(&self, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, events, token)
     }
@@ -85,10 +86,12 @@ impl Epoll {
     /// # Errors
     ///
     /// `ENOENT`, `EBADF`.
+    #[inline]
     pub fn delete(&self, fd: RawFd) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_DEL, fd, 0, 0)
     }
 
+    #[inline]
     fn control(&self, what: c_int, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events, u64: token };
         // SAFETY: `event` is a live local that the kernel only reads, before it returns; a

@@ -39,6 +39,7 @@ pub(crate) fn socket(family: c_int, kind: c_int) -> io::Result<OwnedFd> {
 }
 
 /// Takes the next connection of a listener, and stores the address of its peer.
+#[inline]
 pub(crate) fn accept(listener: BorrowedFd<'_>, peer: &mut Address) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let fd = uninterrupted(|| {
