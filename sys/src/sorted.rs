@@ -60,7 +60,13 @@ impl<K: Copy + Ord, V> SortedMap<K, V> {
         if self.runs.is_empty() {
             self.runs.push(Vec::new());
         }
+        let is_last = run + 1 == self.runs.len();
         let entries = &mut self.runs[run];
+        // Keys that come in their order leave full runs behind.
+        if is_last && place == LONGEST - 1 {
+            self.runs.push(vec![(key, value)]);
+            return None;
+        }
         entries.insert(place, (key, value));
         if entries.len() == LONGEST {
             let second = entries.split_off(LONGEST / 2);
@@ -112,6 +118,19 @@ impl<K: Copy + Ord, V> SortedMap<K, V> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn keys_that_come_in_their_order_leave_full_runs() {
+        let mut map = SortedMap::new();
+        for key in 0..1000 {
+            assert_eq!(map.insert(key, key), None);
+        }
+        let full = LONGEST - 1;
+        let lens: Vec<_> = map.runs.iter().map(Vec::len).collect();
+        let (last, others) = lens.split_last().unwrap();
+        assert!(others.iter().all(|&len| len == full), "{lens:?}");
+        assert_eq!(others.len() * full + last, 1000);
+    }
 
     #[test]
     fn it_answers_as_a_tree_does_whatever_is_inserted_and_removed() {

@@ -36,7 +36,7 @@ struct Key {
 /// The holds of one descriptor: those of an open file under one number.
 #[derive(Debug)]
 struct Held {
-    holds: usize,
+    holds: u32,
     /// The flag is to be cleared when they end: one of them has set it, or has taken that over.
     owes: bool,
 }
