@@ -1,7 +1,8 @@
 //! A socket of datagrams of the local domain (`unix(7)`) for coroutines.
 //!
 //! Datagrams are not lost: a sender waits while the queue of the receiver is full. If it is not connected
-//! to the receiver, no poller reports when there is room (R362).
+//! to the receiver, epoll reports the sender's own room after each attempt, and not the receiver's: to wait for
+//! that would spin (R362).
 //!
 //! In asyncio: `create_datagram_endpoint` with `AF_UNIX`. In the notes: the I/O of coroutines (N4, N10).
 

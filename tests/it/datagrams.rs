@@ -205,7 +205,7 @@ fn a_socket_of_datagrams_is_taken_over_and_given_back_and_no_other_is() {
     }
 }
 
-/// R362: a socket that is not connected to the receiver is not told of room there.
+/// R362.
 #[test]
 fn a_sender_waits_for_a_receiver_whose_queue_is_full() {
     let _guard = guard!();
