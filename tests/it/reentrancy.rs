@@ -490,3 +490,23 @@ fn callbacks_write_to_others_and_change_the_list_that_is_walked() {
     }
     assert_eq!(got, half, "each of the called wrote one byte to another");
 }
+
+/// L5, on a loop that nothing observes: it runs closures row by row, and a row does not run on into the next turn.
+#[test]
+fn a_closure_that_a_closure_queues_runs_behind_the_tasks_of_its_turn() {
+    let _guard = guard!();
+    let mut event_loop = EventLoop::new().unwrap();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let note = |name| {
+        let order = Rc::clone(&order);
+        move || order.borrow_mut().push(name)
+    };
+    let (first, queued, task) = (note("first"), note("queued"), note("task"));
+    event_loop.call_soon(move |handle| {
+        first();
+        handle.call_soon(move |_| queued());
+    });
+    drop(event_loop.spawn(async move { task() }));
+    turn_times(&mut event_loop, 2);
+    assert_eq!(*order.borrow(), ["first", "task", "queued"]);
+}
