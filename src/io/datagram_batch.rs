@@ -64,7 +64,7 @@ impl RecvBatch {
         Ok(self.received.len())
     }
 
-    /// The datagrams of the last call: their bytes, and who has sent them.
+    /// The datagrams of the last call: their bytes, with their senders.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Datagram<SocketAddr>)> {
         let buffers = self.buffer.chunks_exact(self.room);
         let datagrams = buffers.zip(&self.received);

@@ -71,11 +71,21 @@ fn system<T: Io, R>(
     Ok(take(io).expect("it is the system's"))
 }
 
+/// Takes a socket out of `watched`, as the standard library's; `back` makes what holds it.
+fn socket<S: From<OwnedFd>, H>(
+    watched: Watched<Socket>,
+    back: impl FnOnce(Watched<Socket>) -> H,
+) -> Result<S, IntoInnerError<H>> {
+    match system(watched, Socket::into_system) {
+        Ok(fd) => Ok(fd.into()),
+        Err(error) => Err(error.map(back)),
+    }
+}
+
 impl Listening {
     /// Ends the registration.
-    fn into_system(self) -> Result<OwnedFd, IntoInnerError<Self>> {
-        let taken = system(self.source, Socket::into_system);
-        taken.map_err(|error| error.map(|source| Self { source, ..self }))
+    fn into_std<S: From<OwnedFd>>(self) -> Result<S, IntoInnerError<Self>> {
+        socket(self.source, |source| Self { source, ..self })
     }
 }
 
@@ -108,10 +118,7 @@ impl TcpStream {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_std(self) -> Result<net::TcpStream, IntoInnerError<Self>> {
-        match system(self.source, Socket::into_system) {
-            Ok(fd) => Ok(fd.into()),
-            Err(error) => Err(error.map(|source| Self { source })),
-        }
+        socket(self.source, |source| Self { source })
     }
 }
 
@@ -123,10 +130,8 @@ impl TcpListener {
     ///
     /// [`IntoInnerError`], with the listener.
     pub fn into_std(self) -> Result<net::TcpListener, IntoInnerError<Self>> {
-        match self.listening.into_system() {
-            Ok(fd) => Ok(fd.into()),
-            Err(error) => Err(error.map(|listening| Self { listening })),
-        }
+        let taken = self.listening.into_std();
+        taken.map_err(|error| error.map(|listening| Self { listening }))
     }
 }
 
@@ -141,10 +146,7 @@ macro_rules! into_std {
             ///
             /// [`IntoInnerError`], with the socket.
             pub fn into_std(self) -> Result<$std, IntoInnerError<Self>> {
-                match system(self.source, Socket::into_system) {
-                    Ok(fd) => Ok(fd.into()),
-                    Err(error) => Err(error.map(|source| Self { source })),
-                }
+                socket(self.source, |source| Self { source })
             }
         }
     )*};
@@ -164,10 +166,10 @@ impl UnixListener {
             mut file,
             listening,
         } = self;
-        match listening.into_system() {
-            Ok(fd) => {
+        match listening.into_std() {
+            Ok(taken) => {
                 file.0 = None;
-                Ok(fd.into())
+                Ok(taken)
             }
             Err(error) => Err(error.map(|listening| Self { file, listening })),
         }

@@ -33,17 +33,26 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    pub(super) fn new(
+    /// Of a socket that the loop made: it is non-blocking, and need not be checked.
+    pub(super) fn made_here(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
+        Self::new(socket, FdState::MadeHere, site)
+    }
+
+    /// Of a descriptor that the loop has not made: whatever it is (R211).
+    pub(super) fn taken_over(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
+        let fd_state = socket.fd_state();
+        let listening = Self::new(socket, fd_state, site)?;
+        listening.source.check_listening()?;
+        Ok(listening)
+    }
+
+    fn new(
         socket: Socket,
         fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let source = Watched::new(socket, fd_state, site)?;
-        if fd_state != FdState::MadeHere {
-            source.check_listening()?;
-        }
         Ok(Self {
-            source,
+            source: Watched::new(socket, fd_state, site)?,
             backoff: RefCell::default(),
             pause_reports: RefCell::default(),
             loss_reports: RefCell::default(),

@@ -161,29 +161,28 @@ impl Socket {
         }
     }
 
+    /// The system's descriptor, for what another kernel does not have.
+    fn system(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Self::System(fd) => Ok(fd.as_fd()),
+            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// The socket as the standard library's, for its addresses and options.
     pub(super) fn with_std<S: StdSocket, R>(
         &self,
         operation: impl FnOnce(&S) -> io::Result<R>,
     ) -> io::Result<R> {
-        match self {
-            Self::System(fd) => with_std(fd.as_fd(), operation),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        with_std(self.system()?, operation)
     }
 
     pub(super) fn peer_cred(&self) -> io::Result<local::PeerCred> {
-        match self {
-            Self::System(fd) => local::peer_cred(fd.as_fd()),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        local::peer_cred(self.system()?)
     }
 
     pub(super) fn send_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        match self {
-            Self::System(fd) => pass_fds::send_fds(fd.as_fd(), bytes, fds),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        pass_fds::send_fds(self.system()?, bytes, fds)
     }
 
     pub(super) fn recv_fds(
@@ -191,10 +190,7 @@ impl Socket {
         buffer: &mut [u8],
         limit: usize,
     ) -> io::Result<pass_fds::Received> {
-        match self {
-            Self::System(fd) => pass_fds::recv_fds(fd.as_fd(), buffer, limit),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        pass_fds::recv_fds(self.system()?, buffer, limit)
     }
 
     pub(super) fn recv_datagram<A: SocketAddress>(
@@ -202,10 +198,7 @@ impl Socket {
         buffer: &mut [u8],
         keep: bool,
     ) -> io::Result<Datagram<A>> {
-        match self {
-            Self::System(fd) => datagram::recv(fd.as_fd(), buffer, keep),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        datagram::recv(self.system()?, buffer, keep)
     }
 
     pub(super) fn send_datagram<A: SocketAddress>(
@@ -213,10 +206,7 @@ impl Socket {
         bytes: &[u8],
         to: &A,
     ) -> io::Result<usize> {
-        match self {
-            Self::System(fd) => datagram::send_to(fd.as_fd(), bytes, to),
-            Self::Virtual(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        datagram::send_to(self.system()?, bytes, to)
     }
 
     /// For a socket that the loop has not made.
@@ -273,17 +263,15 @@ pub(super) fn of_the_system(make: impl FnOnce() -> io::Result<OwnedFd>) -> io::R
 
 /// Two streams that are connected to each other, on the kernel of the loop that runs here.
 pub(super) fn pair() -> io::Result<(Socket, Socket)> {
-    let made = kernel().map(|kernel| kernel.pair());
-    if let Some(Ok((one, other))) = made {
-        return Ok((Socket::Virtual(one), Socket::Virtual(other)));
-    }
-    match made {
-        Some(Err(error)) if error.kind() != io::ErrorKind::Unsupported => Err(error),
-        _ => {
-            let (one, other) = local::stream_pair()?;
-            Ok((import(one), import(other)))
+    if let Some(kernel) = kernel() {
+        match kernel.pair() {
+            // One that watches the system's sockets may have none of its own.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            made => return made.map(|(one, other)| (Socket::Virtual(one), Socket::Virtual(other))),
         }
     }
+    let (one, other) = local::stream_pair()?;
+    Ok((import(one), import(other)))
 }
 
 /// Begins to connect, on the kernel of the loop that runs here.

@@ -5,7 +5,6 @@
 use super::listening::Listening;
 use super::socket::{self, Socket};
 use super::tcp::TcpStream;
-use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
 use std::io;
 use std::net::{self, SocketAddr};
@@ -29,7 +28,7 @@ impl TcpListener {
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
         let socket = socket::listen(addr.into())?;
-        Self::of(socket, FdState::MadeHere, Location::caller())
+        Self::made_here(socket, Location::caller())
     }
 
     /// Takes a listener of the standard library over, and makes it non-blocking.
@@ -41,9 +40,7 @@ impl TcpListener {
     /// As [`Source::new`](super::Source::new); [`Error::NotListening`](crate::Error::NotListening).
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
-        let socket = socket::import(listener);
-        let fd_state = socket.fd_state();
-        Self::of(socket, fd_state, Location::caller())
+        Self::taken_over(socket::import(listener), Location::caller())
     }
 
     /// Makes a listener of a listening socket of another kernel: the kernel of the current loop's
@@ -55,17 +52,17 @@ impl TcpListener {
     /// current loop is on another kernel. The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
-        let socket = Socket::Virtual(fd);
-        Self::of(socket, FdState::NonBlocking, Location::caller())
+        Self::taken_over(Socket::Virtual(fd), Location::caller())
     }
 
     /// Of a socket that the loop made: it is non-blocking, and need not be checked.
     pub(super) fn made_here(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
-        Self::of(socket, FdState::MadeHere, site)
+        let listening = Listening::made_here(socket, site)?;
+        Ok(Self { listening })
     }
 
-    fn of(socket: Socket, fd_state: FdState, site: &'static Location<'static>) -> io::Result<Self> {
-        let listening = Listening::new(socket, fd_state, site)?;
+    fn taken_over(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
+        let listening = Listening::taken_over(socket, site)?;
         Ok(Self { listening })
     }
 

@@ -6,7 +6,7 @@ use super::listening::Listening;
 use super::socket::{self, Socket};
 use super::socket_path::{self, PathOptions, SocketFile};
 use super::unix::UnixStream;
-use crate::event_loop::{BACKLOG, FdState};
+use crate::event_loop::BACKLOG;
 use crate::poll::VirtualFd;
 use readily_sys::socket::{listen, local};
 use std::io;
@@ -79,7 +79,8 @@ impl UnixListener {
             listen(fd.as_fd(), BACKLOG)?;
             Ok(fd)
         })?;
-        Self::of(socket, FdState::MadeHere, Location::caller())
+        let listening = Listening::made_here(socket, Location::caller())?;
+        Ok(Self::without_file(listening))
     }
 
     /// The options of a listener.
@@ -99,9 +100,8 @@ impl UnixListener {
     /// As [`Source::new`](super::Source::new); [`Error::NotListening`](crate::Error::NotListening).
     #[track_caller]
     pub fn from_std(listener: net::UnixListener) -> io::Result<Self> {
-        let socket = socket::import(listener);
-        let fd_state = socket.fd_state();
-        Self::of(socket, fd_state, Location::caller())
+        let listening = Listening::taken_over(socket::import(listener), Location::caller())?;
+        Ok(Self::without_file(listening))
     }
 
     /// Makes a listener of a listening socket of another kernel: the kernel of the current loop's
@@ -113,21 +113,18 @@ impl UnixListener {
     /// current loop is on another kernel. The descriptor is dropped.
     #[track_caller]
     pub fn from_kernel(fd: Rc<dyn VirtualFd>) -> io::Result<Self> {
-        Self::of(
-            Socket::Virtual(fd),
-            FdState::NonBlocking,
-            Location::caller(),
-        )
+        let listening = Listening::taken_over(Socket::Virtual(fd), Location::caller())?;
+        Ok(Self::without_file(listening))
     }
 
-    fn of(socket: Socket, fd_state: FdState, site: &'static Location<'static>) -> io::Result<Self> {
-        let listening = Listening::new(socket, fd_state, site)?;
+    /// A listener whose path, if it has one, is not removed.
+    fn without_file(listening: Listening) -> Self {
         let file = RemovedFile(None);
-        Ok(Self { file, listening })
+        Self { file, listening }
     }
 
     /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
-    /// waits for one. Who has connected says [`UnixStream::peer_cred`].
+    /// waits for one. [`UnixStream::peer_cred`] returns the credentials of the client.
     ///
     /// # Errors
     ///
@@ -225,7 +222,7 @@ impl UnixListenerBuilder {
             Ok(fd)
         })?;
         let mut file = RemovedFile(made); // removed also if it cannot be registered
-        let listening = Listening::new(socket, FdState::MadeHere, Location::caller())?;
+        let listening = Listening::made_here(socket, Location::caller())?;
         if !self.removes {
             file.0 = None;
         }

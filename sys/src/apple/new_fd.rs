@@ -23,6 +23,10 @@ pub(crate) const RECV_FDS_FLAGS: c_int = 0;
 
 /// Makes a descriptor that was received close-on-exec.
 pub(crate) fn set_received_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_cloexec(fd)
+}
+
+fn set_cloexec(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
     cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
 }
@@ -56,7 +60,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>, peer: &mut Address) -> io::Result
     prepare(&fd)?;
     // `EINVAL` where the peer has gone already; then a write gives `EPIPE` without a signal
     // only if the program ignores it, as every Rust program does.
-    let _ = set_option(fd.as_fd(), libc::SO_NOSIGPIPE, 1);
+    let _ = suppress_sigpipe(fd.as_fd());
     Ok(fd)
 }
 
@@ -79,8 +83,7 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn prepare(fd: &OwnedFd) -> io::Result<()> {
-    // SAFETY: takes numbers, touches no memory; the descriptor is borrowed, so it is open.
-    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    set_cloexec(fd.as_fd())?;
     set_nonblocking(fd.as_fd())?;
     Ok(())
 }
