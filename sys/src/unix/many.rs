@@ -4,6 +4,7 @@ use crate::new_fd;
 use crate::uninterrupted;
 use crate::unix::address::{Address, SocketAddress};
 use crate::unix::socket::datagram::{Datagram, MOST};
+use std::array;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -33,22 +34,28 @@ impl Headers {
     }
 }
 
+fn no_addresses() -> [Address; MOST] {
+    array::from_fn(|_| Address::empty())
+}
+
 /// See [`recv_many`](crate::socket::datagram::recv_many).
-pub(crate) fn recv_many<A: SocketAddress>(
+pub(crate) fn recv_many<'a, A: SocketAddress>(
     fd: BorrowedFd<'_>,
-    mut bufs: Vec<&mut [u8]>,
+    bufs: impl Iterator<Item = &'a mut [u8]>,
     received: &mut Vec<Datagram<A>>,
 ) -> io::Result<()> {
     let mut headers = Headers::new();
-    let mut senders: Vec<Address> = bufs.iter().map(|_| Address::empty()).collect();
-    for (n, (buf, sender)) in bufs.iter_mut().zip(&mut senders).enumerate() {
+    let mut senders = no_addresses();
+    let mut messages = 0;
+    for (buf, sender) in bufs.zip(&mut senders) {
         let name = (sender.parts_mut().0, Address::ROOM);
-        headers.set(n, (buf.as_mut_ptr(), buf.len()), name);
+        headers.set(messages, (buf.as_mut_ptr(), buf.len()), name);
+        messages += 1;
     }
     let count = uninterrupted(|| {
-        let (to, len) = (headers.headers.as_mut_ptr(), bufs.len() as _);
-        // SAFETY: the first `len` messages of the live local have buffers of `bufs` and addresses of `senders`,
-        // which are ours alone for the call; no time-out is given.
+        let (to, len) = (headers.headers.as_mut_ptr(), messages as _);
+        // SAFETY: the first `len` messages of the live local have buffers that `bufs` has lent for longer than
+        // this function, and addresses of `senders`, which are ours alone for the call; no time-out is given.
         let count = unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -77,9 +84,9 @@ pub(crate) fn send_many<A: SocketAddress>(
     datagrams: &[(&[u8], A)],
 ) -> io::Result<usize> {
     let mut headers = Headers::new();
-    let to: io::Result<Vec<Address>> = datagrams.iter().map(|(_, to)| to.to_address()).collect();
-    let to = to?;
-    for (n, ((bytes, _), to)) in datagrams.iter().zip(&to).enumerate() {
+    let mut to = no_addresses();
+    for (n, ((bytes, addr), to)) in datagrams.iter().zip(&mut to).enumerate() {
+        *to = addr.to_address()?;
         let (name, len) = to.parts();
         headers.set(
             n,

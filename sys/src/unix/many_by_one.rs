@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 /// See [`recv_many`](crate::socket::datagram::recv_many).
-pub(crate) fn recv_many<A: SocketAddress>(
+pub(crate) fn recv_many<'a, A: SocketAddress>(
     fd: BorrowedFd<'_>,
-    bufs: Vec<&mut [u8]>,
+    bufs: impl Iterator<Item = &'a mut [u8]>,
     received: &mut Vec<Datagram<A>>,
 ) -> io::Result<()> {
     for buf in bufs {

@@ -87,7 +87,7 @@ pub fn recv_many<A: SocketAddress>(
     received: &mut Vec<Datagram<A>>,
 ) -> io::Result<()> {
     received.clear();
-    let bufs: Vec<&mut [u8]> = buf.chunks_exact_mut(room.max(1)).take(MOST).collect();
+    let bufs = buf.chunks_exact_mut(room.max(1)).take(MOST);
     many::recv_many(fd, bufs, received)
 }
 

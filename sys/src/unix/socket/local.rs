@@ -1,4 +1,4 @@
-//! Sockets of the local domain (`unix(7)`): made, bound, connected; and who is at the other end.
+//! Sockets of the local domain (`unix(7)`): made, bound, connected; and the credentials of the peer.
 //!
 //! In the notes: the same *connect* and *read* as a connection's (N7), inside one machine.
 
