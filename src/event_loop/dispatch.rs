@@ -4,7 +4,7 @@
 //! the registration are read again, because the arm before may have removed it. While an arm runs,
 //! the callbacks are borrowed, but the table is not. Two arms are more than a call: connect is below,
 //! hangup in `hangup.rs`. An event that takes the read branch and needs nothing else goes a shorter way
-//! to the same call: `run_only_read`.
+//! to the same call: `run_only`.
 //!
 //! Rules: L1, L2, L3, L4, L6, L8.
 
@@ -75,7 +75,7 @@ impl LoopHandle {
         };
         running.token = event.token();
         match registration.takes_only_read(*event) && !self.is_observed() {
-            true => self.run_only_read(registration, running),
+            true => self.run_only(Branch::Read, registration, running),
             false => self.run_branches(event, registration, running),
         }
     }
@@ -84,12 +84,12 @@ impl LoopHandle {
     #[inline(never)]
     fn run_branches(&self, event: &Event, registration: RegistrationRc, running: &mut Running) {
         if event.is_only_read() && registration.accepts() && !self.is_observed() {
-            return self.run_accept(registration, running);
+            return self.run_only(Branch::Connect, registration, running);
         }
         let (state, ready) = (registration.state.get(), event.ready());
         // The peer has shut down its side: the read branch meets the end.
         if ready == END_OF_DATA && registration.only_reads.get() && !self.is_observed() {
-            return self.run_only_read(registration, running);
+            return self.run_only(Branch::Read, registration, running);
         }
         let mut branches = classify(state.role, ready);
         if state.trigger == Trigger::OneShot {
@@ -106,37 +106,28 @@ impl LoopHandle {
         }
     }
 
-    /// The same for an event that only reads, inlined, because most events do.
+    /// The same for an event that takes this branch and no other, *read* or *connect*, behind which nothing
+    /// is to be done. Inlined, because most events only read.
     #[inline(always)]
-    fn run_only_read(&self, registration: RegistrationRc, running: &mut Running) {
-        running.branch = Branch::Read;
+    fn run_only(&self, branch: Branch, registration: RegistrationRc, running: &mut Running) {
+        running.branch = branch;
         let Some(mut callbacks) = registration.borrow_tail() else {
             return; // L3, as below
         };
-        callbacks.on_read(&Cx::new(self, &registration));
-        drop(callbacks);
-        if self.check_after_call.get() {
-            self.end_only_read(registration, running);
+        let cx = Cx::new(self, &registration);
+        match branch {
+            Branch::Connect => callbacks.on_connect(&cx),
+            _ => callbacks.on_read(&cx),
         }
-    }
-
-    /// The same for a listener that has a connection waiting, and nothing else.
-    #[inline]
-    fn run_accept(&self, registration: RegistrationRc, running: &mut Running) {
-        running.branch = Branch::Connect;
-        let Some(mut callbacks) = registration.borrow_tail() else {
-            return; // L3, as below
-        };
-        callbacks.on_connect(&Cx::new(self, &registration));
         drop(callbacks);
         if self.check_after_call.get() {
-            self.end_only_read(registration, running);
+            self.end_only_branch(registration, running);
         }
     }
 
     /// Each connection ends here, or in [`after_branches`](Self::after_branches).
     #[inline(never)]
-    fn end_only_read(&self, registration: RegistrationRc, running: &mut Running) {
+    fn end_only_branch(&self, registration: RegistrationRc, running: &mut Running) {
         self.end_branch(&registration, running);
         if !registration.state.get().reasons.contains(Reasons::REMOVED) {
             return;

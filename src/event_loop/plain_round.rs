@@ -20,10 +20,8 @@ impl LoopHandle {
             && self.ready.rows.is_plain(|| self.has_only_ready_work())
             && self.is_undisturbed();
         if is_plain {
-            self.times.begin_round_without_timers();
-            self.stats.rounds.set(self.stats.rounds.get() + 1);
             self.ready.begin_plain_batch();
-            self.calls_left.set(left - ready);
+            self.count_plain_round(left - ready);
         }
         is_plain
     }
@@ -41,11 +39,17 @@ impl LoopHandle {
         if !is_plain {
             return 0;
         }
+        rows.take_last();
+        self.count_plain_round(left - ready as usize);
+        ready
+    }
+
+    /// A plain round begins, which leaves so many calls to the batch.
+    #[inline]
+    fn count_plain_round(&self, calls_left: usize) {
         self.times.begin_round_without_timers();
         self.stats.rounds.set(self.stats.rounds.get() + 1);
-        self.calls_left.set(left - ready as usize);
-        rows.take_last();
-        ready
+        self.calls_left.set(calls_left);
     }
 
     /// Whether no message has come, and this is still the process of the loop: other threads and processes

@@ -87,11 +87,9 @@ impl<T: Clone> Tasks<T> {
     pub(super) fn reorder(&self, order: &[usize]) {
         let mut tasks: Vec<_> = std::iter::from_fn(|| self.ready.pop()).map(Some).collect();
         for &at in order {
-            tasks
-                .get_mut(at)
-                .and_then(Option::take)
-                .into_iter()
-                .for_each(|task| self.ready.push(task));
+            if let Some(task) = tasks.get_mut(at).and_then(Option::take) {
+                self.ready.push(task);
+            }
         }
     }
 
