@@ -1,6 +1,7 @@
 //! The body of a request: so many bytes, or chunks.
 
-use readily::io::{BufReader, ReadError, TcpStream};
+use crate::request::Wrong;
+use readily::io::{BufReader, TcpStream};
 use std::io;
 
 /// The longest body, in bytes.
@@ -11,21 +12,6 @@ pub(crate) const LONGEST: usize = 1 << 20;
 pub(crate) enum Framing {
     Length(usize),
     Chunked,
-}
-
-/// Why there is no body: the status to answer, or the stream has failed.
-pub(crate) enum Wrong {
-    Status(u16),
-    Io(io::Error),
-}
-
-impl From<ReadError> for Wrong {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::TooLong { .. } => Self::Status(400),
-            error => Self::Io(error.into()),
-        }
-    }
 }
 
 /// Reads a body.

@@ -18,10 +18,9 @@ mod server;
 mod body;
 mod request;
 
-use body::{Framing, Wrong};
 use readily::CancellationToken;
-use readily::io::{BufReader, ReadError, TcpStream};
-use request::Request;
+use readily::io::{BufReader, TcpStream};
+use request::{Request, Wrong};
 use server::{Answers, Options};
 use std::error::Error;
 use std::io;
@@ -40,7 +39,7 @@ async fn serve(stream: TcpStream, stop: CancellationToken, idle: Duration) -> io
     let mut reader = BufReader::with_limit(&stream, HEAD);
     let mut answers = Answers::new(&stream, idle);
     while answers.next(&mut reader, &stop).await? {
-        let request = match head(&mut reader, &mut answers).await? {
+        let request = match part(&mut answers, request::read(&mut reader)).await? {
             Ok(request) => request,
             Err(status) => return refuse(&mut answers, status).await,
         };
@@ -49,7 +48,8 @@ async fn serve(stream: TcpStream, stop: CancellationToken, idle: Duration) -> io
                 .bytes
                 .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        let body = match body(&mut reader, &mut answers, request.framing).await? {
+        let body = body::read(&mut reader, request.framing);
+        let body = match part(&mut answers, body).await? {
             Ok(body) => body,
             Err(status) => return refuse(&mut answers, status).await,
         };
@@ -67,36 +67,16 @@ async fn serve(stream: TcpStream, stop: CancellationToken, idle: Duration) -> io
     Ok(())
 }
 
-/// Reads the head of a request, or finds the status to answer.
-async fn head(
-    reader: &mut BufReader<&TcpStream>,
+/// Awaits a part of a request, or finds the status to answer.
+async fn part<T>(
     answers: &mut Answers<'_>,
-) -> io::Result<Result<Request, u16>> {
-    let head = pin!(reader.read_until_any(&[b"\n\r\n", b"\n\n"]));
-    match answers.before(head).await {
-        Ok(Ok(head)) => Ok(Request::parse(head)),
-        Ok(Err(ReadError::TooLong { .. })) => Ok(Err(431)),
-        Ok(Err(error)) => {
-            answers.write().await?; // those of the requests before
-            Err(error.into())
-        }
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Err(408)),
-        Err(error) => Err(error),
-    }
-}
-
-/// The same for the body.
-async fn body(
-    reader: &mut BufReader<&TcpStream>,
-    answers: &mut Answers<'_>,
-    framing: Framing,
-) -> io::Result<Result<Vec<u8>, u16>> {
-    let body = pin!(body::read(reader, framing));
-    match answers.before(body).await {
-        Ok(Ok(body)) => Ok(Ok(body)),
+    part: impl Future<Output = Result<T, Wrong>>,
+) -> io::Result<Result<T, u16>> {
+    match answers.before(pin!(part)).await {
+        Ok(Ok(part)) => Ok(Ok(part)),
         Ok(Err(Wrong::Status(status))) => Ok(Err(status)),
         Ok(Err(Wrong::Io(error))) => {
-            answers.write().await?;
+            answers.write().await?; // those of the requests before
             Err(error)
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Err(408)),

@@ -2,9 +2,35 @@
 
 use crate::body::Framing;
 use httparse::{EMPTY_HEADER, Header, Status};
+use readily::io::{BufReader, ReadError, TcpStream};
+use std::io;
 
 /// The most headers.
 const HEADERS: usize = 64;
+
+/// Why there is no request: the status to answer, or the stream has failed.
+pub(crate) enum Wrong {
+    Status(u16),
+    Io(io::Error),
+}
+
+impl From<ReadError> for Wrong {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooLong { .. } => Self::Status(400),
+            error => Self::Io(error.into()),
+        }
+    }
+}
+
+/// Reads the head of a request.
+pub(crate) async fn read(reader: &mut BufReader<&TcpStream>) -> Result<Request, Wrong> {
+    match reader.read_until_any(&[b"\n\r\n", b"\n\n"]).await {
+        Ok(head) => Request::parse(head).map_err(Wrong::Status),
+        Err(ReadError::TooLong { .. }) => Err(Wrong::Status(431)),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// What the server uses of a head.
 pub(crate) struct Request {
@@ -20,7 +46,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// Parses a whole head. An error is the status to answer.
-    pub(crate) fn parse(head: &[u8]) -> Result<Self, u16> {
+    fn parse(head: &[u8]) -> Result<Self, u16> {
         let mut headers = [EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
         match parsed.parse(head) {

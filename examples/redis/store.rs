@@ -145,10 +145,6 @@ impl Store {
         Answer::Integer(i64::try_from(left.as_millis().div_ceil(unit)).unwrap_or(i64::MAX))
     }
 
-    fn count(&self, n: usize) -> Answer {
-        Answer::Integer(i64::try_from(n).unwrap_or(i64::MAX))
-    }
-
     /// Runs a command.
     pub(crate) fn run(&mut self, command: &Command) -> Answer {
         let Some((name, arguments)) = command.split_first() else {
@@ -162,11 +158,11 @@ impl Store {
             (b"SET", [key, value, options @ ..]) => self.set_with(key, value, options),
             (b"DEL", keys @ [_, ..]) => {
                 let removed = keys.iter().filter(|key| self.remove(key)).count();
-                self.count(removed)
+                count(removed)
             }
             (b"EXISTS", keys @ [_, ..]) => {
                 let there = keys.iter().filter(|key| self.values.contains_key(*key));
-                self.count(there.count())
+                count(there.count())
             }
             (b"INCR", [key]) => self.add(key, 1),
             (b"DECR", [key]) => self.add(key, -1),
@@ -179,7 +175,7 @@ impl Store {
             }
             (b"TTL", [key]) => self.ttl(key, 1000),
             (b"PTTL", [key]) => self.ttl(key, 1),
-            (b"DBSIZE", []) => self.count(self.values.len()),
+            (b"DBSIZE", []) => count(self.values.len()),
             (b"FLUSHALL", _) => {
                 for (_, timer) in self.values.drain().filter_map(|(_, value)| value.expiry) {
                     timer.cancel();
@@ -209,6 +205,10 @@ impl Store {
             }
         }
     }
+}
+
+fn count(n: usize) -> Answer {
+    Answer::Integer(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
 fn integer(text: &[u8]) -> Option<i64> {

@@ -94,6 +94,12 @@ fn by_callbacks(cores: &CoresHandle, options: ListenOptions) -> Server {
 type Style = fn(&CoresHandle, ListenOptions) -> Server;
 const STYLES: [Style; 2] = [by_tasks, by_callbacks];
 
+/// Each way to distribute connections, in both styles.
+fn each_way() -> impl Iterator<Item = (Distribution, Style)> {
+    let all = ALL.into_iter();
+    all.flat_map(|one| STYLES.map(|style| (one, style)))
+}
+
 fn options(distribution: Distribution) -> ListenOptions {
     ListenOptions::new(ANY).distribution(distribution)
 }
@@ -160,10 +166,7 @@ fn settle(server: &Server, open: usize) -> Vec<CoreConnections> {
 #[test]
 fn each_connection_is_served_by_one_core_however_it_comes_there() {
     let _guard = guard!();
-    for (distribution, style) in ALL
-        .into_iter()
-        .flat_map(|one| STYLES.map(|style| (one, style)))
-    {
+    for (distribution, style) in each_way() {
         let cores = cores(3);
         let server = style(&cores, options(distribution));
         let mut clients: Vec<Client> = (0..30).map(|_| Client::of(&server)).collect();
@@ -216,10 +219,7 @@ fn the_core_with_the_fewest_connections_gets_the_next() {
 #[test]
 fn what_waits_to_be_accepted_at_a_shutdown_is_served_and_not_reset() {
     let _guard = guard!();
-    for (distribution, style) in ALL
-        .into_iter()
-        .flat_map(|one| STYLES.map(|style| (one, style)))
-    {
+    for (distribution, style) in each_way() {
         let cores = cores(2);
         let server = style(&cores, options(distribution));
         Client::of(&server).end();
@@ -340,10 +340,7 @@ fn settle_total(server: &Server) -> usize {
 #[test]
 fn a_server_that_is_closed_keeps_its_connections_and_gives_the_port_back() {
     let _guard = guard!();
-    for (distribution, style) in ALL
-        .into_iter()
-        .flat_map(|one| STYLES.map(|style| (one, style)))
-    {
+    for (distribution, style) in each_way() {
         let cores = cores(2);
         let server = style(&cores, options(distribution));
         let mut client = Client::of(&server);
@@ -390,11 +387,11 @@ fn a_panic_of_a_handler_ends_its_connection_and_of_a_service_its_core() {
         }
     }
     settle(&other, 0);
-    let told = take();
-    assert_eq!(told.len(), 8, "{told:?}");
+    let reported = take();
+    assert_eq!(reported.len(), 8, "{reported:?}");
     assert!(
-        told.iter().all(|one| one.contains("on purpose")),
-        "{told:?}"
+        reported.iter().all(|one| one.contains("on purpose")),
+        "{reported:?}"
     );
     let service = |core: &Core| {
         assert_eq!(core.index(), 0, "on purpose");
@@ -419,10 +416,7 @@ fn a_server_on_an_address_of_ipv6_serves_on_it() {
     if net::TcpListener::bind(any).is_err() {
         return;
     }
-    for (distribution, style) in ALL
-        .into_iter()
-        .flat_map(|one| STYLES.map(|style| (one, style)))
-    {
+    for (distribution, style) in each_way() {
         let cores = cores(2);
         let listen = ListenOptions::new(any).distribution(distribution);
         let server = style(&cores, listen);
@@ -529,10 +523,7 @@ fn servers_leave_no_descriptor_behind() {
     };
     round(Distribution::Shared, by_tasks, 0);
     let before = open();
-    for (distribution, style) in ALL
-        .into_iter()
-        .flat_map(|one| STYLES.map(|style| (one, style)))
-    {
+    for (distribution, style) in each_way() {
         for how in 0..3 {
             round(distribution, style, how);
             assert_eq!(open(), before, "{distribution:?} {how}");

@@ -3,7 +3,7 @@
 
 use crate::servers::{Server, example, watched};
 use crate::support::{Process, command, runs_alone, watch};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
@@ -278,15 +278,6 @@ fn graceful(limit: &str) -> Server {
     Server::start_by(program.args(["--limit", limit]).stdin(Stdio::piped()))
 }
 
-/// Everything it prints to its end, without the address.
-fn rest(server: &mut Server) -> String {
-    let mut stdout = String::new();
-    server.output.read_to_string(&mut stdout).expect("text");
-    let (status, stderr) = server.process.wait();
-    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    stdout
-}
-
 #[test]
 fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
     let Some(_guard) = watched() else { return };
@@ -316,7 +307,7 @@ fn a_graceful_end_finishes_what_was_begun_and_shows_the_idle_out() {
     }
     let expected = "stopping, connections: 3\nall have finished\n\
                     left: tasks 0, registrations 0, timers 0, closures 0\n";
-    assert_eq!(rest(&mut server), expected);
+    assert_eq!(server.rest(), expected);
 }
 
 #[test]
@@ -333,7 +324,7 @@ fn a_graceful_end_has_a_limit_and_names_the_tasks_it_has_dropped() {
         "stopping, connections: 1\nnot all have finished: the time ran out\ndropped: {me}\n\
          left: tasks 1, registrations 1, timers 1, closures 0\n"
     );
-    assert_eq!(rest(&mut server), expected);
+    assert_eq!(server.rest(), expected);
 }
 
 /// SIGTERM is the same as `quit`.
@@ -344,16 +335,12 @@ fn a_graceful_end_begins_with_sigterm_too() {
     let mut busy = Client::of(&server);
     busy.say("300");
     busy.hears("begun");
-    let pid = server.process.child.id().to_string();
-    let killed = std::process::Command::new("kill")
-        .args(["-TERM", &pid])
-        .status();
-    assert!(killed.expect("there is a kill").success());
+    server.terminate();
     busy.hears("done");
     busy.hears("");
     let expected = "stopping, connections: 1\nall have finished\n\
                     left: tasks 0, registrations 0, timers 0, closures 0\n";
-    assert_eq!(rest(&mut server), expected);
+    assert_eq!(server.rest(), expected);
 }
 
 /// Each of a thousand connections that work has its answer, and they are counted.
@@ -369,11 +356,7 @@ fn a_graceful_end_at_sigterm_finishes_a_thousand_busy_connections() {
     for client in &mut busy {
         client.hears("begun");
     }
-    let pid = server.process.child.id().to_string();
-    let killed = std::process::Command::new("kill")
-        .args(["-TERM", &pid])
-        .status();
-    assert!(killed.expect("there is a kill").success());
+    server.terminate();
     for client in &mut busy {
         client.hears("done");
         client.hears("");
@@ -382,7 +365,7 @@ fn a_graceful_end_at_sigterm_finishes_a_thousand_busy_connections() {
         "stopping, connections: {BUSY}\nall have finished\n\
          left: tasks 0, registrations 0, timers 0, closures 0\n"
     );
-    assert_eq!(rest(&mut server), expected);
+    assert_eq!(server.rest(), expected);
 }
 
 #[test]
@@ -447,11 +430,7 @@ fn a_server_on_two_cores_answers_on_both_and_is_drained_by_sigterm() {
             assert!(next.hear().starts_with("a430d84680aabd0b"));
             clients.push(next);
         }
-        let pid = server.process.child.id().to_string();
-        let killed = std::process::Command::new("kill")
-            .args(["-TERM", &pid])
-            .status();
-        assert!(killed.expect("there is a kill").success());
+        server.terminate();
         for mut client in clients {
             client.hears("");
         }
@@ -461,7 +440,7 @@ fn a_server_on_two_cores_answers_on_both_and_is_drained_by_sigterm() {
         let expected = "core 0: connections 3\ncore 1: connections 3\n\
             core 0 was shut down; left: tasks 0, registrations 0, timers 0, closures 0\n\
             core 1 was shut down; left: tasks 0, registrations 0, timers 0, closures 0\n";
-        assert_eq!(rest(&mut server), expected);
+        assert_eq!(server.rest(), expected);
     }
 }
 

@@ -66,6 +66,22 @@ impl Server {
         }
     }
 
+    /// Sends SIGTERM to it.
+    pub(crate) fn terminate(&self) {
+        let pid = self.process.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(killed.expect("there is a kill").success());
+    }
+
+    /// Everything it prints to its end, without the address.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut stdout = String::new();
+        self.output.read_to_string(&mut stdout).expect("text");
+        let (status, stderr) = self.process.wait();
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        stdout
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         TcpStream::connect(self.addr).expect("it listens")
     }

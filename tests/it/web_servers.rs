@@ -4,7 +4,6 @@
 use crate::servers::{Server, example, watched};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::Command;
 
 fn start(name: &str, args: &[&str]) -> Server {
     Server::start_by(example(name).args(args))
@@ -34,18 +33,6 @@ fn expect(stream: &mut TcpStream, expected: &[u8]) {
         answer.escape_ascii().to_string(),
         expected.escape_ascii().to_string()
     );
-}
-
-fn terminate(server: &Server) {
-    let pid = server.process.child.id().to_string();
-    let killed = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(killed.expect("there is a kill").success());
-}
-
-fn rest(server: &mut Server) -> String {
-    let mut rest = String::new();
-    server.output.read_to_string(&mut rest).expect("text");
-    rest
 }
 
 #[test]
@@ -203,7 +190,7 @@ fn a_client_that_does_not_read_costs_little_memory_and_is_disconnected() {
 }
 
 #[test]
-fn a_client_beyond_the_limit_is_told_so() {
+fn a_client_beyond_the_limit_is_answered_and_disconnected() {
     let Some(_guard) = watched() else { return };
     for (name, ask, answer, busy) in [
         (
@@ -262,13 +249,13 @@ fn http_and_redis_finish_at_sigterm_what_has_begun() {
         busy.write_all(first.as_bytes()).expect("it is connected");
         // The server has read that, if it has answered a connection that came later.
         drop(answer_to(&server, b"\r\n\r\n"));
-        terminate(&server);
+        server.terminate();
         assert_eq!(to_end(idle), "");
         busy.write_all(second.as_bytes()).expect("it is connected");
         busy.shutdown(Shutdown::Write).expect("it is connected");
         assert_eq!(to_end(busy), answer);
         assert_eq!(
-            rest(&mut server),
+            server.rest(),
             "stopping, connections: 2\ncut off: 0\n",
             "{name}"
         );
