@@ -45,7 +45,8 @@ impl Server {
     }
 
     /// Asks each core to close its listening socket, and does not wait for that. Connections that the
-    /// system has queued by then are accepted; those that are open go on.
+    /// system has queued by then are accepted; those that are open go on. A client that connects while the
+    /// socket is closed may be reset, or, on Linux, stay connected to nothing until it sends.
     pub fn close(&self) {
         let id = self.info.id;
         for remote in &self.info.group.remotes {
