@@ -476,7 +476,7 @@ impl LoopHandle {
         let slot = inserted.map_err(|other| self.already_registered(state.fd, other))?;
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
         let provenance = match self.watch(state.fd, slot, interest, trigger, borrowed) {
-            Ok(Some(hold)) => Provenance::Held(Box::new(hold)),
+            Ok(Some(hold)) => Provenance::Held(hold),
             Ok(None) => match peer {
                 Some(peer) => Provenance::from(peer),
                 None => return Ok(()),

@@ -34,7 +34,7 @@ impl LoopHandle {
         let held = self.watch(fd, slot, interest, Trigger::Edge, blocking);
         match held {
             Ok(hold) => {
-                source.registration().hold.set(hold.map(Box::new));
+                source.registration().hold.set(hold);
                 Ok(())
             }
             Err(error) => {

@@ -198,7 +198,7 @@ pub(super) enum Provenance {
     /// The same. In a box, as the rarer and larger one.
     AcceptedV6(Box<SocketAddrV6>),
     /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
-    Held(Box<Hold>),
+    Held(Hold),
 }
 
 impl From<SocketAddr> for Provenance {

@@ -38,7 +38,7 @@ pub(crate) struct SourceRegistration {
     pub(super) interest: Cell<Interest>,
     pub(super) site: &'static Location<'static>,
     /// If its file was blocking, it is made blocking again in the end (R131).
-    pub(super) hold: Cell<Option<Box<Hold>>>,
+    pub(super) hold: Cell<Option<Hold>>,
 }
 
 impl SourceRegistration {

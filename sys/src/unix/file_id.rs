@@ -22,6 +22,12 @@ impl FileId {
         inode: 0,
     };
 
+    /// A number that files made one after the other mostly have in a row, so that tables which are sorted by it grow
+    /// at their end.
+    pub(crate) fn group(self) -> u16 {
+        self.inode as u16
+    }
+
     /// Of `fd`, with its type and mode (`st_mode`).
     ///
     /// # Errors

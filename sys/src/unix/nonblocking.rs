@@ -14,7 +14,7 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cvt;
@@ -25,23 +25,45 @@ use crate::unix::file_id::FileId;
 use crate::unix::socket;
 
 /// An open file, as far as `fstat(2)` and the access mode identify it: the two ends of a pipe are one inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct File {
+    /// [`FileId::NONE`] where the system gives files of this kind no identity.
     id: FileId,
-    access: c_int,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    /// One of `O_RDONLY`, `O_WRONLY` and `O_RDWR`.
+    access: u8,
     /// A file without a type, such as an eventfd: many that have nothing in common are one inode.
     is_anonymous: bool,
 }
 
-/// The holds of one descriptor: those of an open file under one number.
+/// What is listed of a hold.
 #[derive(Debug)]
 struct Held {
-    holds: u32,
-    /// The flag is to be cleared when they end: one of them has set it, or has taken that over.
+    // Not a `File`, which would end with unused bytes.
+    id: FileId,
+    kind: Kind,
+    /// The flag is to be cleared when it ends: it has set it, or has taken that over.
     owes: bool,
+    fd: RawFd,
 }
 
-type Holds = SortedMap<(Key, RawFd), Held>;
+impl Held {
+    fn new(File { id, kind }: File, fd: RawFd, owes: bool) -> Self {
+        Self { id, kind, owes, fd }
+    }
+
+    fn file(&self) -> File {
+        let Self { id, kind, .. } = *self;
+        File { id, kind }
+    }
+}
+
+/// In groups, so that the holds of one file are beside each other, and by their numbers.
+type Holds = SortedMap<(u16, u32), Held>;
 
 /// What one process holds.
 #[derive(Debug)]
@@ -53,15 +75,28 @@ struct Table {
 /// The table of this process, or of its parent until the first look after a fork.
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
 
+/// The number of the latest hold. A child goes on from there, so no hold of its own has the number of one of its
+/// parent's.
+static LATEST: AtomicU32 = AtomicU32::new(0);
+
 impl Table {
+    /// The latest table, whether it is of this process or of its parent.
+    fn latest() -> Option<&'static Self> {
+        Self::at(TABLE.load(Ordering::Acquire))
+    }
+
+    fn at(table: *mut Self) -> Option<&'static Self> {
+        // SAFETY: null, or a table that `of_this_process` has stored: it is never freed nor borrowed mutably.
+        unsafe { table.as_ref() }
+    }
+
     /// The table of this process, which is made if there is none. A fork may have happened while another
     /// thread had the parent's lock: that thread is not in the child, and the lock is never released there.
     /// So a child makes a table of its own, and does not lock that of its parent.
     fn of_this_process() -> io::Result<&'static Self> {
         let mut found = TABLE.load(Ordering::Acquire);
         loop {
-            // SAFETY: null, or a table that was stored below: it is never freed nor borrowed mutably.
-            match unsafe { found.as_ref() } {
+            match Self::at(found) {
                 Some(table) if !table.process.forked() => return Ok(table),
                 _ => {}
             }
@@ -89,14 +124,60 @@ impl Table {
 
 /// A file that is kept non-blocking, until [`release`](Hold::release). Dropped without that, the
 /// file stays non-blocking.
+///
+/// It has its place in the list, its group and its number, in six bytes; what else is known of it is there.
 #[derive(Debug)]
-pub struct Hold {
-    /// `None` where the system gives files of this kind no identity.
-    key: Option<Key>,
-    number: RawFd,
-    was_blocking: bool,
-    /// Of the process that holds it: a fork has a copy of this, and the file is still its parent's.
-    table: &'static Table,
+pub struct Hold([u16; 3]);
+
+impl Hold {
+    /// The bit of the number that says whether the file was blocking.
+    const WAS_BLOCKING: u32 = 1;
+
+    fn new(id: FileId, was_blocking: bool) -> Self {
+        let number = LATEST.fetch_add(2, Ordering::Relaxed) | u32::from(was_blocking);
+        Self([id.group(), number as u16, (number >> 16) as u16])
+    }
+
+    fn place(&self) -> (u16, u32) {
+        let [group, low, high] = self.0;
+        (group, u32::from(high) << 16 | u32::from(low))
+    }
+
+    /// Whether the file was blocking.
+    #[must_use]
+    pub fn was_blocking(&self) -> bool {
+        self.place().1 & Self::WAS_BLOCKING != 0
+    }
+
+    /// Ends the hold of `fd`, which must be the held descriptor. If this hold has set the flag, the file is
+    /// made blocking again, unless another hold of the same file in this process is left, which takes that over.
+    ///
+    /// Nothing is changed in a fork of the process that held it, nor if the number is another file's by now.
+    /// A socket that lingers (`SO_LINGER`) stays non-blocking: on the BSDs `close(2)` of a blocking one waits.
+    pub fn release(self, fd: BorrowedFd<'_>) {
+        let Some(table) = Table::latest() else {
+            return;
+        };
+        // Before the lock, which another thread of the parent may have had at the fork.
+        if table.process.forked() {
+            return;
+        }
+        let mut held = table.lock();
+        // It is not in the list if it is the parent's.
+        let Some(this) = held.remove(self.place()).filter(|this| this.owes) else {
+            return;
+        };
+        let is_same = file(fd).is_ok_and(|now| now == this.file());
+        let is_one_file = |other| match is_same {
+            true => same_file::is_same(fd, other),
+            false => None,
+        };
+        let passed = this.id != FileId::NONE && pass_on(&mut held, &this, is_one_file);
+        if is_same && !passed && !socket::lingers(fd) {
+            // An error means that the descriptor is gone, and with it what was to be done.
+            let _ = clear(fd);
+        }
+    }
 }
 
 /// Makes `fd` non-blocking, and remembers whether it was blocking.
@@ -107,92 +188,31 @@ pub struct Hold {
 pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
     let table = Table::of_this_process()?;
     let mut held = table.lock();
-    let key = key(fd)?;
-    let was_blocking = set(fd)?;
-    if let Some(key) = key {
-        match held.get_mut((key, fd.as_raw_fd())) {
-            Some(entry) => {
-                entry.holds += 1;
-                entry.owes |= was_blocking;
-            }
-            None => {
-                let (holds, owes) = (1, was_blocking);
-                held.insert((key, fd.as_raw_fd()), Held { holds, owes });
-            }
-        }
-    }
-    Ok(Hold {
-        key,
-        number: fd.as_raw_fd(),
-        was_blocking,
-        table,
-    })
+    let file = file(fd)?;
+    let owes = set(fd)?;
+    let hold = Hold::new(file.id, owes);
+    held.insert(hold.place(), Held::new(file, fd.as_raw_fd(), owes));
+    Ok(hold)
 }
 
-impl Hold {
-    /// Whether the file was blocking.
-    #[must_use]
-    pub fn was_blocking(&self) -> bool {
-        self.was_blocking
-    }
-
-    /// Ends the hold of `fd`, which must be the held descriptor. If this hold has set the flag, the file is
-    /// made blocking again, unless another hold of the same file in this process is left, which takes that over.
-    ///
-    /// Nothing is changed in a fork of the process that held it, nor if the number is another file's by now.
-    /// A socket that lingers (`SO_LINGER`) stays non-blocking: on the BSDs `close(2)` of a blocking one waits.
-    pub fn release(self, fd: BorrowedFd<'_>) {
-        // Before the lock, which another thread of the parent may have had at the fork.
-        if self.table.process.forked() {
-            return;
-        }
-        let mut held = self.table.lock();
-        if !self.leave(&mut held) {
-            return;
-        }
-        let is_same = key(fd).is_ok_and(|now| now == self.key);
-        let is_one_file = |other| match is_same {
-            true => same_file::is_same(fd, other),
-            false => None,
-        };
-        let passed = self
-            .key
-            .is_some_and(|key| pass_on(&mut held, key, is_one_file));
-        if is_same && !passed && !socket::lingers(fd) {
-            // An error means that the descriptor is gone, and with it what was to be done.
-            let _ = clear(fd);
-        }
-    }
-
-    /// Takes the hold off the list; whether it leaves a debt.
-    fn leave(&self, held: &mut Holds) -> bool {
-        let Some(key) = self.key else {
-            return self.was_blocking;
-        };
-        let listed = (key, self.number);
-        match held.get_mut(listed) {
-            Some(entry) if entry.holds > 1 => {
-                entry.holds -= 1;
-                false
-            }
-            _ => held.remove(listed).is_some_and(|entry| entry.owes),
-        }
-    }
-}
-
-/// Looks for a descriptor that takes a debt over; `false` if the flag is to be cleared now. One that owes by
-/// itself found its file blocking, so it has another one. `is_one_file` is `None` where the system does not
-/// say: then one inode is taken for one file, and an anonymous one stays as it is, because clearing its flag
-/// now or later may make a file block that was non-blocking.
-fn pass_on(held: &mut Holds, key: Key, is_one_file: impl Fn(RawFd) -> Option<bool>) -> bool {
+/// Looks for a hold that takes over the debt of `ended`, which is off the list; `false` if the flag is to be
+/// cleared now. A hold of another descriptor that owes by itself found its file blocking, so it has another one.
+/// `is_one_file` is `None` where the system does not say: then one inode is taken for one file, and an anonymous
+/// one stays as it is, because clearing its flag now or later may make a file block that was non-blocking.
+fn pass_on(held: &mut Holds, ended: &Held, is_one_file: impl Fn(RawFd) -> Option<bool>) -> bool {
+    let (file, group) = (ended.file(), ended.id.group());
     let mut is_passed = false;
-    held.visit_from((key, RawFd::MIN), &mut |(other_key, other), entry| {
-        if other_key == key && !entry.owes {
-            let answer = is_one_file(other);
+    held.visit_from((group, 0), &mut |(of, _), entry| {
+        let is_one_fd = entry.fd == ended.fd;
+        if of == group && entry.file() == file && (is_one_fd || !entry.owes) {
+            let answer = match is_one_fd {
+                true => Some(true),
+                false => is_one_file(entry.fd),
+            };
             is_passed = answer != Some(false);
-            entry.owes = is_passed && (answer.is_some() || !key.is_anonymous);
+            entry.owes |= is_passed && (answer.is_some() || !file.kind.is_anonymous);
         }
-        other_key == key && !is_passed
+        of == group && !is_passed
     });
     is_passed
 }
@@ -236,16 +256,16 @@ pub fn clear(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_flags(fd, flags & !libc::O_NONBLOCK)
 }
 
-fn key(fd: BorrowedFd<'_>) -> io::Result<Option<Key>> {
+fn file(fd: BorrowedFd<'_>) -> io::Result<File> {
     let (id, mode) = FileId::of(fd.as_raw_fd())?;
-    if id == FileId::NONE {
-        return Ok(None);
-    }
-    Ok(Some(Key {
+    let access = flags(fd)? & libc::O_ACCMODE;
+    Ok(File {
         id,
-        access: flags(fd)? & libc::O_ACCMODE,
-        is_anonymous: mode & libc::S_IFMT == 0,
-    }))
+        kind: Kind {
+            access: access as u8, // two bits
+            is_anonymous: mode & libc::S_IFMT == 0,
+        },
+    })
 }
 
 pub(crate) fn flags(fd: BorrowedFd<'_>) -> io::Result<c_int> {
@@ -271,22 +291,16 @@ mod tests {
         let (ours, undone) = (stream(), stream());
         let holding = hold(ours.as_fd()).unwrap();
         undone.set_nonblocking(false).unwrap();
-        let locked = holding.table.lock();
+        let locked = Table::latest().unwrap().lock();
         let says = || {
             // Each of these would wait for ever: the thread ends the child before.
-            let copy = Hold {
-                key: holding.key,
-                number: holding.number,
-                was_blocking: true,
-                table: holding.table,
-            };
-            copy.release(ours.as_fd());
-            let is_held = is_nonblocking(&ours);
+            Hold(holding.0).release(ours.as_fd());
             ensure(undone.as_fd()).unwrap();
             let own = hold(undone.as_fd()).unwrap();
-            let apart = !ptr::eq(own.table, holding.table);
+            // The child has a list of its own by now, in which its parent's hold is not.
+            Hold(holding.0).release(ours.as_fd());
             own.release(undone.as_fd());
-            is_held && apart
+            is_nonblocking(&ours)
         };
         assert!(crate::unix::for_tests::printed_in_a_child(says).unwrap());
         drop(locked);
@@ -347,22 +361,25 @@ mod tests {
     #[test]
     fn a_debt_goes_to_the_same_file_and_where_the_system_does_not_say_to_the_same_inode() {
         let owing_after = |is_anonymous, answer| {
-            let key = Key {
+            let access = 0;
+            let file = File {
                 id: FileId::NONE,
-                access: 0,
-                is_anonymous,
+                kind: Kind {
+                    access,
+                    is_anonymous,
+                },
             };
-            let entry = |owes| Held { holds: 1, owes };
+            let entry = |fd, owes| Held::new(file, fd, owes);
             let mut held = Holds::new();
-            held.insert((key, 3), entry(true));
-            held.insert((key, 4), entry(false));
+            held.insert((0, 3), entry(3, true));
+            held.insert((0, 4), entry(4, false));
             let ask = |other| {
                 assert_eq!(other, 4, "the other has a debt of its own");
                 answer
             };
             (
-                pass_on(&mut held, key, ask),
-                held.get_mut((key, 4)).unwrap().owes,
+                pass_on(&mut held, &entry(5, true), ask),
+                held.get_mut((0, 4)).unwrap().owes,
             )
         };
         for is_anonymous in [false, true] {
@@ -389,8 +406,13 @@ mod tests {
     fn a_number_that_is_another_files_by_now_is_left_alone() {
         let (one, other) = (stream(), stream());
         other.set_nonblocking(true).unwrap();
-        hold(one.as_fd()).unwrap().release(other.as_fd());
+        let duplicate = one.try_clone().unwrap();
+        let (first, second) = (hold(one.as_fd()), hold(duplicate.as_fd()));
+        first.unwrap().release(other.as_fd());
         assert!(is_nonblocking(&other));
+        assert!(is_nonblocking(&one));
+        second.unwrap().release(duplicate.as_fd());
+        assert!(!is_nonblocking(&one), "the debt was found and passed on");
     }
 
     #[test]
