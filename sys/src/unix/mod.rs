@@ -15,6 +15,7 @@ pub(crate) mod for_tests;
 pub mod fork;
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(crate) mod many;
+pub mod names;
 pub mod nonblocking;
 pub(crate) mod pipe;
 pub mod poll;
