@@ -109,7 +109,7 @@ impl Lane {
     }
 
     /// [`run_blocking`](Self::run_blocking) for a job of this loop.
-    pub(super) fn run_blocking_on<F, T>(
+    pub(crate) fn run_blocking_on<F, T>(
         &self,
         handle: Option<&LoopHandle>,
         f: F,

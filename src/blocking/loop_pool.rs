@@ -8,6 +8,7 @@
 
 use super::errors::{BuildError, StillRunning};
 use super::job::{Job, Run};
+use super::lane::Lane;
 use super::pool::{QueuedJobs, ThreadPool};
 use super::run_blocking::RunBlocking;
 use crate::base::sync::start_thread;
@@ -180,6 +181,16 @@ impl LoopHandle {
         drop(before);
     }
 
+    /// Runs a name look-up in the pool, in a lane of its own.
+    pub(crate) fn run_lookup<F, T>(&self, f: F, site: &'static Location<'static>) -> RunBlocking<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let lane = self.attached(LoopPool::default, LoopPool::lookups);
+        lane.run_blocking_on(Some(self), f, site)
+    }
+
     /// Sets how long closing this loop waits for the jobs of its pool that still run; five seconds by
     /// default. Those that are left then are reported as
     /// [`Unhandled::JobsLeft`]. Closing does not wait while a panic unwinds, nor
@@ -189,9 +200,17 @@ impl LoopHandle {
     }
 }
 
+/// How many name look-ups run at once; in a small pool only half of its threads, so that slow ones leave
+/// the others to files.
+const LOOKUP_THREADS: usize = 8;
+/// How many more wait in front of those that only keep their place.
+const LOOKUP_QUEUE: usize = 1024;
+
 /// What a loop has of its pool.
 struct LoopPool {
     pool: RefCell<Option<ThreadPool>>,
+    /// The lane of the pool for name look-ups, made at the first one.
+    lookups: RefCell<Option<Lane>>,
     /// Whether the pool ends with the loop.
     is_owned: Cell<bool>,
     limit: Cell<Duration>,
@@ -201,6 +220,7 @@ impl Default for LoopPool {
     fn default() -> Self {
         Self {
             pool: RefCell::default(),
+            lookups: RefCell::default(),
             is_owned: Cell::new(true),
             limit: Cell::new(SHUTDOWN_TIMEOUT),
         }
@@ -213,15 +233,23 @@ impl LoopPool {
         pool.get_or_insert_with(ThreadPool::new).clone()
     }
 
-    fn replace(&self, pool: ThreadPool, is_owned: bool) -> Option<ThreadPool> {
+    fn replace(&self, pool: ThreadPool, is_owned: bool) -> (Option<ThreadPool>, Option<Lane>) {
         self.is_owned.set(is_owned);
-        self.pool.replace(Some(pool))
+        (self.pool.replace(Some(pool)), self.lookups.take())
+    }
+
+    fn lookups(&self) -> Lane {
+        let pool = self.get();
+        let half = pool.workers().settings().max_threads / 2;
+        let mut lane = self.lookups.borrow_mut();
+        let make = || pool.add(half.clamp(1, LOOKUP_THREADS), LOOKUP_QUEUE);
+        lane.get_or_insert_with(make).clone()
     }
 }
 
 impl Attachment for LoopPool {
     fn close(&self) {
-        let pool = self.pool.take();
+        let (pool, _lookups) = (self.pool.take(), self.lookups.take());
         let Some(pool) = pool.filter(|_| self.is_owned.get()) else {
             return;
         };
@@ -244,5 +272,44 @@ fn report(left: StillRunning, waited: Duration) {
     let left = Unhandled::JobsLeft { sites, waited };
     if let Some(handle) = WeakHandle::current() {
         handle.report(&left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::run;
+    use crate::time::wait_for::wait_for;
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    /// Look-ups that hang take half of the threads: files are read meanwhile, and more look-ups wait.
+    #[test]
+    fn slow_name_lookups_leave_threads_to_other_jobs() {
+        let pool = ThreadPool::builder().max_threads(2).build().unwrap();
+        run(async {
+            let here = WeakHandle::current().unwrap();
+            here.with(|handle| handle.set_thread_pool(pool.clone()));
+            let (unblock, blocked) = channel::<()>();
+            let blocked = Arc::new(Mutex::new(blocked));
+            let slow: Vec<_> = (0..3)
+                .map(|_| {
+                    let blocked = Arc::clone(&blocked);
+                    let wait = move || blocked.lock().is_ok_and(|blocked| blocked.recv().is_ok());
+                    here.with(|handle| handle.run_lookup(wait, Location::caller()))
+                })
+                .collect();
+            // A thread that has ended one of these takes a look-up, if it may.
+            for n in 0..3 {
+                let job = wait_for(Duration::from_secs(60), run_blocking(move || n)).await;
+                assert_eq!(job.expect("a look-up has both threads").unwrap(), n);
+            }
+            assert_eq!(pool.stats().running.len(), 1);
+            drop(unblock);
+            for lookup in slow.into_iter().flatten() {
+                assert!(!lookup.await.unwrap());
+            }
+        })
+        .unwrap();
     }
 }
