@@ -12,6 +12,7 @@
 mod buf_read;
 mod buf_reader;
 mod byte_stream;
+mod connect;
 mod datagram;
 mod datagram_batch;
 #[cfg(feature = "futures-io")]
@@ -19,6 +20,7 @@ mod futures_io;
 mod half_methods;
 mod into_inner;
 mod listening;
+mod lookup;
 mod pipe;
 mod pipe_end;
 mod pipe_poll;
@@ -35,6 +37,7 @@ mod stream_try;
 mod tcp;
 mod tcp_listener;
 mod tcp_socket;
+mod to_socket_addrs;
 mod udp;
 mod unix;
 mod unix_datagram;
@@ -42,9 +45,11 @@ mod unix_listener;
 mod watched;
 
 pub use buf_reader::{BufReader, DEFAULT_LIMIT};
+pub use connect::ConnectError;
 pub use datagram::Datagram;
 pub use datagram_batch::RecvBatch;
 pub use into_inner::IntoInnerError;
+pub use lookup::{LookupError, lookup_addr, lookup_host};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use pipe_end::ReadSome;
 pub use poll_read::PollRead;
@@ -55,6 +60,7 @@ pub use split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteErro
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;
 pub use tcp_socket::{KeepAlive, TcpSocket};
+pub use to_socket_addrs::ToSocketAddrs;
 pub use udp::UdpSocket;
 pub use unix::{PeerCred, ReceivedFds, UnixStream};
 pub use unix_datagram::UnixDatagram;

@@ -237,7 +237,7 @@ impl Socket {
 }
 
 /// The kernel of the loop that runs here; `None` where that is the system's.
-fn kernel() -> Option<Rc<dyn VirtualKernel>> {
+pub(super) fn kernel() -> Option<Rc<dyn VirtualKernel>> {
     let here = WeakHandle::current()?;
     here.with(|handle| handle.kernel().cloned()).flatten()
 }

@@ -9,7 +9,9 @@
 
 use super::byte_stream::byte_stream;
 use super::socket::{self, Socket};
+use super::to_socket_addrs::{Target, ToSocketAddrs};
 use super::watched::Watched;
+use super::{connect, lookup};
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
 use std::io;
@@ -46,22 +48,62 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to `addr`. There is no look-up of names here: it would block the loop ([N5]).
+    /// Connects to an address, to the first of several that answers, or to a host by its name.
+    ///
+    /// A name is looked up as by [`lookup_host`](super::lookup_host). Several addresses are tried as RFC 8305 has it
+    /// (happy eyeballs): those of the two families by turns, each a quarter of a second after the one before,
+    /// or at once when that has failed, and at most six at a time.
+    ///
+    /// The only limits of time are the system's, two minutes and more: use [`wait_for`](crate::wait_for()).
     ///
     /// # Errors
     ///
-    /// As `connect(2)`: refused, unreachable, timed out; or no loop is running here.
+    /// As `connect(2)`: refused, unreachable, timed out. Of several attempts, a
+    /// [`ConnectError`](super::ConnectError) is inside, with the kind of the first one. As
+    /// [`lookup_host`](super::lookup_host). No loop is running here.
     ///
     /// # Cancellation
     ///
-    /// Dropping it closes the socket; the peer may see a connection that ends at once.
+    /// Dropping it closes the sockets; a peer may see a connection that ends at once.
     ///
-    /// [N5]: crate::book#n5
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::io::{TcpListener, TcpStream};
+    ///
+    /// readily::run(async {
+    ///     let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+    ///     let port = listener.local_addr()?.port();
+    ///     let stream = TcpStream::connect(("localhost", port)).await?;
+    ///     assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    ///     Ok::<_, std::io::Error>(())
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "open_connection")]
+    #[doc(alias = "create_connection")]
     #[track_caller]
-    pub fn connect(addr: impl Into<SocketAddr>) -> impl Future<Output = io::Result<Self>> {
-        let site = Location::caller(); // not known within the future
-        async move { Self::connecting(socket::connect(addr.into())?, site).await }
+    pub fn connect(to: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
+        let (target, site) = (to.target(), Location::caller()); // not known within the future
+        async move {
+            match target? {
+                Target::Addr(addr) => Self::connect_to(addr, site).await,
+                // Boxed, because it is rare, and large.
+                several => Box::pin(Self::connect_to_first(several, site)).await,
+            }
+        }
+    }
+
+    async fn connect_to(addr: SocketAddr, site: &'static Location<'static>) -> io::Result<Self> {
+        Self::connecting(socket::connect(addr)?, site).await
+    }
+
+    async fn connect_to_first(
+        target: Target,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let addrs = lookup::addresses(target, site).await?;
+        connect::first(addrs, |addr| Self::connect_to(addr, site)).await
     }
 
     /// Waits for the end of an attempt to connect that was begun.

@@ -12,7 +12,7 @@ use readily_sys::socket;
 use std::cell::OnceCell;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
@@ -42,6 +42,16 @@ pub trait VirtualKernel {
     /// As `socketpair(2)`.
     #[allow(clippy::type_complexity)] // two descriptors
     fn pair(&self) -> io::Result<(Rc<dyn VirtualFd>, Rc<dyn VirtualFd>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns the addresses of a host; by default refused as `Unsupported`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, if there is no such name.
+    fn lookup_host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let _ = name;
         Err(io::ErrorKind::Unsupported.into())
     }
 

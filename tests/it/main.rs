@@ -35,6 +35,7 @@ mod kit;
 mod listen;
 mod misuse;
 mod moody;
+mod names;
 #[cfg(target_os = "linux")]
 mod open_errors;
 mod own_kernel;

@@ -17,7 +17,7 @@ use readily::spi::{BlockingJobs, VirtualFd, VirtualKernel, WorkerFate, WorkerSte
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 
@@ -54,6 +54,10 @@ impl VirtualKernel for Kernel {
 
     fn connect(&self, addr: SocketAddr) -> io::Result<Rc<dyn VirtualFd>> {
         Ok(Rc::new(Kernel::connect(self, addr)?))
+    }
+
+    fn lookup_host(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        Kernel::lookup_host(self, name)
     }
 
     fn pair(&self) -> io::Result<(Rc<dyn VirtualFd>, Rc<dyn VirtualFd>)> {

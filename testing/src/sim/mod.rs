@@ -17,6 +17,7 @@
 
 mod faults;
 mod fd;
+mod hosts;
 mod kernel_impl;
 mod knotes;
 mod kqueue;
@@ -66,6 +67,7 @@ pub use readily_sys::kq_abi::Personality;
 pub struct Kernel {
     table: Rc<RefCell<Table>>,
     clock: Manual,
+    hosts: Rc<RefCell<hosts::Hosts>>,
     /// The descriptor of the system that all descriptors of this kernel return where one is needed.
     placeholder: Rc<Placeholder>,
 }
@@ -90,6 +92,7 @@ impl Kernel {
         Self {
             table: Rc::new(RefCell::new(Table::new(faults))),
             clock: Manual::new(),
+            hosts: Rc::default(),
             placeholder: Rc::default(),
         }
     }
