@@ -70,6 +70,29 @@ pub(super) fn a_shutdown_removes_the_job_that_a_worker_is_started_for() {
     assert!(!file.exists());
 }
 
+/// A job that is cancelled, or whose handle is dropped, while its worker is started is not sent to it, and the next one
+/// is.
+pub(super) fn a_job_that_is_cancelled_while_its_worker_is_started_does_not_run() {
+    let file = std::env::temp_dir().join(format!("readily-early-{}", std::process::id()));
+    for is_dropped in [false, true] {
+        with(pool(1), async |pool| {
+            let job = pool.submit(super::notes, (file.clone(), 1));
+            yield_now().await;
+            assert!(!job.running());
+            if is_dropped {
+                drop(job);
+            } else {
+                assert!(job.cancel(Cancel::LetRun));
+                assert!(matches!(soon(job).await, Err(JobError::Cancelled)));
+            }
+            assert_eq!(soon(pool.submit(square, 3)).await.unwrap(), 9);
+            let stats = pool.stats();
+            assert_eq!((stats.started, stats.died), (1, 0));
+        });
+    }
+    assert!(!file.exists());
+}
+
 pub(super) fn dropping_the_pool_removes_the_job_that_a_worker_is_started_for() {
     let file = std::env::temp_dir().join(format!("readily-dropped-{}", std::process::id()));
     run(async {
@@ -525,6 +548,7 @@ pub(super) fn all() -> Vec<(&'static str, fn())> {
         a_worker_that_is_being_started_does_not_hold_up_a_shutdown,
         a_shutdown_removes_the_job_that_a_worker_is_started_for,
         dropping_the_pool_removes_the_job_that_a_worker_is_started_for,
+        a_job_that_is_cancelled_while_its_worker_is_started_does_not_run,
         an_idle_worker_that_is_stopped_does_not_hold_up_a_shutdown,
         a_worker_that_never_becomes_one_is_killed,
         a_job_that_stops_its_worker_can_be_killed,
