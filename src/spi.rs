@@ -12,8 +12,10 @@
 pub use crate::event_loop::accept_backoff::FdWaitKey;
 pub use crate::event_loop::call_handles::{WakeTimer, WakeTimerState};
 pub use crate::poll::fd::{FdOwned, FdRef};
+pub use crate::poll::virtual_child::VirtualChild;
 pub use crate::poll::virtual_kernel::{
-    BlockingJobs, Placeholder, VirtualFd, VirtualKernel, WorkerEnd, WorkerFate, WorkerStep,
+    BlockingJobs, Placeholder, VirtualFd, VirtualKernel, VirtualProcess, WorkerEnd, WorkerFate,
+    WorkerStep,
 };
 #[doc(inline)]
 pub use readily_sys::socket::Kind as FdKind;

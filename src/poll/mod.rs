@@ -55,12 +55,14 @@ pub(crate) mod fd;
 pub(crate) mod interest;
 pub mod kqueue;
 pub mod poll2;
+pub(crate) mod virtual_child;
 pub(crate) mod virtual_kernel;
 
 pub(crate) use self::fd::{FdOwned, FdRef};
 pub(crate) use self::interest::{Interest, Trigger};
+pub(crate) use self::virtual_child::VirtualChild;
 pub(crate) use self::virtual_kernel::{
-    BlockingJobs, VirtualFd, VirtualKernel, WorkerEnd, WorkerStep,
+    BlockingJobs, VirtualFd, VirtualKernel, VirtualProcess, WorkerEnd, WorkerStep,
 };
 #[doc(inline)]
 pub use readily_sys::event::Event;

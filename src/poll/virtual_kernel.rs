@@ -8,6 +8,7 @@
 //! In the notes this is one more system below the selector (N2).
 
 use super::Readiness;
+use super::virtual_child::VirtualChild;
 use readily_sys::socket;
 use std::cell::OnceCell;
 use std::fmt;
@@ -15,6 +16,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -107,10 +109,39 @@ pub trait VirtualKernel {
         None
     }
 
+    /// Starts a simulated child for a loop on this kernel. It has a pipe for each of its standard streams (input,
+    /// output, errors) for which `piped` is set. `None` if there are no processes.
+    fn start_child(
+        &self,
+        command: &Command,
+        piped: [bool; 3],
+    ) -> Option<io::Result<VirtualProcess>> {
+        let _ = (command, piped);
+        None
+    }
+
     /// Returns a number that identifies this kernel, the same for all handles of it and for its descriptors
     /// ([`VirtualFd::kernel_identity`]); `None` if it need not be distinguished.
     fn identity(&self) -> Option<usize> {
         None
+    }
+}
+
+/// A child that has been started: see [`VirtualKernel::start_child`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct VirtualProcess {
+    /// The child.
+    pub child: Rc<dyn VirtualChild>,
+    /// The loop's ends of the pipes to its standard input, and from its standard output and its standard error.
+    pub pipes: [Option<Rc<dyn VirtualFd>>; 3],
+}
+
+impl VirtualProcess {
+    /// Returns a child with these pipes.
+    #[must_use]
+    pub fn new(child: Rc<dyn VirtualChild>, pipes: [Option<Rc<dyn VirtualFd>>; 3]) -> Self {
+        Self { child, pipes }
     }
 }
 

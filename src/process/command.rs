@@ -5,6 +5,7 @@
 use super::child::{Child, Output, OutputOptions};
 use super::error::ChildError;
 use super::running::{ChildOptions, ExitWatch};
+use super::simulated::start_simulated;
 use super::start::start;
 use crate::event_loop::{Error, LoopHandle, current};
 use readily_sys::child::{reset_actions, reset_mask};
@@ -197,12 +198,18 @@ impl Command {
     pub fn spawn(&mut self) -> Result<Child, ChildError> {
         let site = Location::caller();
         let how = (self.options, self.exit_watch, self.output);
+        let is_set = self.is_set;
         let start = |handle: &LoopHandle| {
             // Rarely: most programs block none, and then the system's fast way is taken.
             if is_any_blocked() && !std::mem::replace(&mut self.resets_mask, true) {
                 reset_mask(&mut self.command);
             }
-            start(handle, &mut self.command, how, site)
+            match handle.kernel() {
+                Some(kernel) => {
+                    start_simulated(handle, &**kernel, (&self.command, is_set), how, site)
+                }
+                None => start(handle, &mut self.command, how, site),
+            }
         };
         current::with(start).ok_or(Error::NoLoop)?
     }

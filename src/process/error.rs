@@ -31,7 +31,7 @@ pub enum ChildError {
         /// The limit.
         limit: usize,
     },
-    /// The loop is on a kernel in memory or on a replayed one, where there are no processes.
+    /// The loop is on a kernel in memory for which the test has set no programs, or on a replayed one.
     #[error("there are no processes on the kernel of this loop")]
     NoProcesses,
     /// The loop is closed, is another one than that of the child, or belongs to the parent process; or

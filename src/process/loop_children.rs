@@ -4,7 +4,7 @@
 
 use super::exit_source::ExitSource;
 use super::orphans;
-use super::running::{ChildOptions, ExitWatch, Running, resume};
+use super::running::{ChildOptions, ExitWatch, Process, Running, resume};
 use crate::event_loop::panics::FirstPanic;
 use crate::event_loop::{Attachment, LoopHandle};
 use crate::signal::{Signal, SignalCallback};
@@ -46,17 +46,18 @@ fn with<R>(handle: &LoopHandle, f: impl FnOnce(&LoopChildren) -> R) -> R {
 /// Watches a child that has just been started. There is always a way: checking from time to time needs nothing.
 pub(super) fn watch(
     handle: &LoopHandle,
-    pid: u32,
+    process: Process,
     options: ChildOptions,
     by: ExitWatch,
     site: &'static Location<'static>,
 ) -> Rc<Running> {
     orphans::reap();
-    let child = Running::new(handle.weak_handle(), pid, options, site, forget);
+    let child = Running::new(handle.weak_handle(), process, options, site, forget);
     with(handle, |children| {
         children.running.borrow_mut().push(Rc::clone(&child));
     });
     let is_watched = match by {
+        _ if child.simulated.is_some() => by_report(&child),
         ExitWatch::Best => by_descriptor(handle, &child) || by_signal(handle, &child),
         ExitWatch::Descriptor => by_descriptor(handle, &child),
         ExitWatch::Signal => by_signal(handle, &child),
@@ -66,6 +67,19 @@ pub(super) fn watch(
         child.check_later();
     }
     child
+}
+
+fn by_report(child: &Rc<Running>) -> bool {
+    let me = Rc::downgrade(child);
+    let reported = move || {
+        if let Some(me) = me.upgrade() {
+            me.check_soon();
+        }
+    };
+    let simulated = child.simulated.as_ref();
+    simulated
+        .map(|child| child.on_exit(Box::new(reported)))
+        .is_some()
 }
 
 fn by_descriptor(handle: &LoopHandle, child: &Rc<Running>) -> bool {

@@ -22,6 +22,8 @@
 //!   here, and of SIGPIPE, which the Rust runtime ignores. Other signals that this process ignores stay ignored there, as
 //!   `nohup` expects; [`Command::reset_ignored_signals`] ends that.
 //! - The end of a child and the end of its output are two events: a grandchild may keep the pipe.
+//! - On a kernel in memory a child is a program of the test, if that has set one
+//!   ([`VirtualKernel::start_child`](crate::spi::VirtualKernel::start_child)).
 //! - [`Command::spawn`] blocks the loop while the system starts the program, which takes longer for a
 //!   program on a slow file system.
 //!
@@ -36,6 +38,7 @@
 //! [N5]: crate::book#n5
 //! [N6]: crate::book#n6
 
+mod checks;
 mod child;
 mod command;
 mod error;
@@ -44,6 +47,7 @@ mod handle;
 mod loop_children;
 mod orphans;
 mod running;
+mod simulated;
 mod start;
 
 pub use child::{Child, Output};

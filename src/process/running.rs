@@ -16,6 +16,7 @@ use super::exit_source::{ExitReceiver, ExitSource};
 use super::orphans::{self, Orphan};
 use crate::event_loop::panics::FirstPanic;
 use crate::event_loop::{Error, LoopHandle, Payload, WeakHandle};
+use crate::poll::VirtualChild;
 use crate::task::waiters::WakerList;
 use readily_sys::child;
 use readily_sys::errno;
@@ -66,17 +67,23 @@ pub(super) struct ChildOptions {
 /// Called with the status.
 pub(super) type OnExit = Box<dyn FnOnce(&LoopHandle, Result<ExitStatus, ChildError>)>;
 
-/// How long the first check waits that no event leads to, and how long it may become.
-const FIRST_CHECK: Duration = Duration::from_millis(1);
-const LAST_CHECK: Duration = Duration::from_millis(100);
+/// The process of a child.
+pub(super) enum Process {
+    /// Of the system, by its number.
+    System(u32),
+    /// Of a kernel in memory.
+    Simulated(Rc<dyn VirtualChild>),
+}
 
 /// A child of a loop.
 pub(super) struct Running {
     pub(super) pid: u32,
+    /// On a kernel in memory.
+    pub(super) simulated: Option<Rc<dyn VirtualChild>>,
     pub(super) options: ChildOptions,
     pub(super) site: &'static Location<'static>,
     pub(super) handle: WeakHandle,
-    me: Weak<Self>,
+    pub(super) me: Weak<Self>,
     /// Called at its end, to remove it from the children of the loop.
     forget: fn(&LoopHandle, &Self),
     status: Cell<Status>,
@@ -84,7 +91,7 @@ pub(super) struct Running {
     pub(super) exit: RefCell<Option<Rc<ExitSource>>>,
     /// Whether SIGCHLD leads to a check.
     pub(super) by_signal: Cell<bool>,
-    next_check: Cell<Option<Duration>>,
+    pub(super) next_check: Cell<Option<Duration>>,
     pub(super) waiters: WakerList,
     on_exit: RefCell<Vec<(&'static Location<'static>, OnExit)>>,
 }
@@ -92,13 +99,18 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn new(
         handle: WeakHandle,
-        pid: u32,
+        process: Process,
         options: ChildOptions,
         site: &'static Location<'static>,
         forget: fn(&LoopHandle, &Self),
     ) -> Rc<Self> {
+        let (pid, simulated) = match process {
+            Process::System(pid) => (pid, None),
+            Process::Simulated(child) => (child.id(), Some(child)),
+        };
         Rc::new_cyclic(|me| Self {
             pid,
+            simulated,
             options,
             site,
             handle,
@@ -154,6 +166,9 @@ impl Running {
     }
 
     fn take_status(&self) -> io::Result<Option<c_int>> {
+        if let Some(child) = &self.simulated {
+            return child.take_status();
+        }
         if self.options.kill_group_at_exit && child::has_ended(self.pid)? {
             // P13: while the leader is a zombie, its number is that of no other group.
             let _empty = child::send_signal_to_group(self.pid, readily_sys::signal::SIGKILL);
@@ -188,33 +203,15 @@ impl Running {
         panic.run(|| self.waiters.wake_all());
     }
 
-    /// Checks again after a while, and then after longer ones, until the child has ended.
-    pub(super) fn check_later(&self) {
-        let delay = match self.next_check.get() {
-            Some(delay) => (2 * delay).min(LAST_CHECK),
-            None => FIRST_CHECK,
-        };
-        self.next_check.set(Some(delay));
-        let me = self.me.clone();
-        let check = move |_: &LoopHandle| {
-            let Some(me) = me.upgrade() else { return };
-            let mut panic = FirstPanic::default();
-            if !me.reap(&mut panic) {
-                me.check_later();
-            }
-            resume(panic);
-        };
-        self.handle.with(|handle| handle.call_later(delay, check));
-    }
-
     /// P13: sends a signal to the child, if its status was not taken.
     pub(super) fn send_signal(&self, signal: c_int) -> Result<(), ChildError> {
         self.check_can_be_signalled()?;
-        let by_fd = match &*self.exit.borrow() {
-            Some(source) => source.exit_fd.send_signal(signal),
-            None => child::send_signal(self.pid, signal),
+        let sent = match (&self.simulated, &*self.exit.borrow()) {
+            (Some(child), _) => child.send_signal(signal),
+            (None, Some(source)) => source.exit_fd.send_signal(signal),
+            (None, None) => child::send_signal(self.pid, signal),
         };
-        by_fd.map_err(|error| match error.raw_os_error() {
+        sent.map_err(|error| match error.raw_os_error() {
             Some(errno::ESRCH) => ChildError::Ended,
             _ => ChildError::Io(error),
         })
@@ -225,7 +222,12 @@ impl Running {
             return Err(ChildError::NoGroup);
         }
         self.check_can_be_signalled()?;
-        child::send_signal_to_group(self.pid, signal).map_err(|error| match error.raw_os_error() {
+        let sent = match &self.simulated {
+            // It has started no others.
+            Some(child) => child.send_signal(signal),
+            None => child::send_signal_to_group(self.pid, signal),
+        };
+        sent.map_err(|error| match error.raw_os_error() {
             Some(errno::ESRCH) => ChildError::Ended,
             _ => ChildError::Io(error),
         })
@@ -268,8 +270,8 @@ impl Running {
             return;
         }
         self.kill_dropped();
-        if !matches!(self.take_status(), Ok(None)) {
-            // It has ended, and nothing of this loop is to hear of it.
+        if !matches!(self.take_status(), Ok(None)) || self.simulated.is_some() {
+            // It has ended, or ends with the loop, and nothing of this loop is to hear of it.
         } else {
             let source = self.exit.take();
             orphans::add(Orphan {

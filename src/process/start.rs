@@ -6,7 +6,7 @@ use super::child::{Child, OutputOptions};
 use super::error::ChildError;
 use super::handle::ChildHandle;
 use super::loop_children::watch;
-use super::running::{ChildOptions, ExitWatch};
+use super::running::{ChildOptions, ExitWatch, Process};
 use crate::event_loop::{Error, LoopHandle};
 use crate::io::{PipeReader, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -20,24 +20,46 @@ pub(super) fn start(
     (options, exit_watch, output): (ChildOptions, ExitWatch, OutputOptions),
     site: &'static Location<'static>,
 ) -> Result<Child, ChildError> {
-    match handle {
-        _ if handle.is_closed() => return Err(Error::Closed.into()),
-        _ if handle.inbox().forked() => return Err(Error::Forked.into()),
-        _ if handle.kernel().is_some() => return Err(ChildError::NoProcesses),
-        _ => {}
-    }
+    check_usable(handle)?;
     // Dropping the standard library's handle neither waits nor kills.
     let mut child = command.spawn()?;
-    let watched = watch(handle, child.id(), options, exit_watch, site);
+    let watched = watch(
+        handle,
+        Process::System(child.id()),
+        options,
+        exit_watch,
+        site,
+    );
     let handle = ChildHandle::new(watched);
     let reader = |end: Option<OwnedFd>| end.map(PipeReader::new).transpose();
-    let mut pipes = || {
+    let pipes = (|| {
         let stdin = child.stdin.take().map(PipeWriter::new).transpose()?;
         let stdout = reader(child.stdout.take().map(OwnedFd::from))?;
         let stderr = reader(child.stderr.take().map(OwnedFd::from))?;
-        Ok::<_, ChildError>((stdin, stdout, stderr))
-    };
-    match pipes() {
+        Ok((stdin, stdout, stderr))
+    })();
+    with_pipes(handle, output, pipes)
+}
+
+/// Whether children can be started on `handle`.
+pub(super) fn check_usable(handle: &LoopHandle) -> Result<(), Error> {
+    match handle {
+        _ if handle.is_closed() => Err(Error::Closed),
+        _ if handle.inbox().forked() => Err(Error::Forked),
+        _ => Ok(()),
+    }
+}
+
+/// The loop's ends of the pipes of a child.
+pub(super) type Pipes = (Option<PipeWriter>, Option<PipeReader>, Option<PipeReader>);
+
+/// Returns a child with its pipes, unless these could not be registered.
+pub(super) fn with_pipes(
+    handle: ChildHandle,
+    output: OutputOptions,
+    pipes: Result<Pipes, ChildError>,
+) -> Result<Child, ChildError> {
+    match pipes {
         Ok((stdin, stdout, stderr)) => Ok(Child::new(handle, stdin, stdout, stderr, output)),
         Err(error) => {
             // The caller has no child, so it must not run on.

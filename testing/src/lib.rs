@@ -40,7 +40,7 @@ pub mod wakers;
 pub use exhaustive::{Action, in_one_turn, orders};
 pub use manual_poll::{ManualPoll, manual_poll};
 pub use replay::{Recorder, ReplayError, Replayer, record, replay};
-pub use sim::{Faults, Fd, Kernel, PauseGuard, Personality, SimKqueue, SimPoller};
+pub use sim::{Faults, Fd, Kernel, PauseGuard, Personality, SimChild, SimKqueue, SimPoller};
 pub use sim_loop::SimLoop;
 pub use spy::{Spy, SpyReport, Token, spy};
 pub use stalled::Stalled;

@@ -17,6 +17,7 @@ mod base;
 mod base_sources;
 mod cells;
 mod channels;
+mod children;
 mod choices;
 mod everywhere;
 mod groups;

@@ -13,12 +13,15 @@ use super::{Faults, Fd, Kernel, os, watch_list};
 use readily::Readiness;
 use readily::event_loop::Descriptor;
 use readily::io::TcpStream;
-use readily::spi::{BlockingJobs, VirtualFd, VirtualKernel, WorkerFate, WorkerStep};
+use readily::spi::{
+    BlockingJobs, VirtualFd, VirtualKernel, VirtualProcess, WorkerFate, WorkerStep,
+};
 use readily_sys::errno::EBADF;
 use readily_sys::socket;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
+use std::process::Command;
 use std::rc::Rc;
 
 impl Fd {
@@ -72,6 +75,14 @@ impl VirtualKernel for Kernel {
     fn worker_fate(&self, step: WorkerStep) -> Option<WorkerFate> {
         let workers = self.table.borrow().workers.clone();
         Some(workers.fate(step))
+    }
+
+    fn start_child(
+        &self,
+        command: &Command,
+        piped: [bool; 3],
+    ) -> Option<io::Result<VirtualProcess>> {
+        self.start(command, piped)
     }
 
     fn hold_time(&self, hold: bool) {

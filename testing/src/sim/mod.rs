@@ -15,6 +15,7 @@
 //!
 //! [N2]: https://docs.rs/readily/latest/readily/book/index.html#n2
 
+mod children;
 mod faults;
 mod fd;
 mod hosts;
@@ -24,13 +25,16 @@ mod kqueue;
 mod net;
 mod open_files;
 mod poller;
+mod process;
 mod streams;
 mod table;
 mod virtual_wait;
 mod watch_list;
 mod workers;
 
+use self::children::Programs;
 use self::open_files::{Body, Datagrams, Listener};
+use self::process::Processes;
 use self::streams::{Endpoint, Kind};
 use self::table::Table;
 use readily::clock::{Clock, Manual};
@@ -41,6 +45,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+pub use self::children::SimChild;
 pub use self::faults::Faults;
 pub use self::fd::Fd;
 pub use self::kqueue::SimKqueue;
@@ -66,6 +71,8 @@ pub use readily_sys::kq_abi::Personality;
 #[derive(Clone)]
 pub struct Kernel {
     table: Rc<RefCell<Table>>,
+    programs: Rc<RefCell<Programs>>,
+    processes: Rc<RefCell<Processes>>,
     clock: Manual,
     hosts: Rc<RefCell<hosts::Hosts>>,
     /// The descriptor of the system that all descriptors of this kernel return where one is needed.
@@ -91,6 +98,8 @@ impl Kernel {
     pub fn with(faults: Faults) -> Self {
         Self {
             table: Rc::new(RefCell::new(Table::new(faults))),
+            programs: Rc::default(),
+            processes: Rc::default(),
             clock: Manual::new(),
             hosts: Rc::default(),
             placeholder: Rc::default(),
