@@ -120,7 +120,7 @@ fn prints((): ()) -> u8 {
 
 /// Starts a process that keeps what it inherits open, and dies.
 fn leaves_a_grandchild((): ()) {
-    let _ = std::process::Command::new("sleep").arg("30").spawn();
+    let _ = std::process::Command::new("sleep").arg("600").spawn();
     kill_self();
 }
 

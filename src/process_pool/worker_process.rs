@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn a_death_is_seen_though_the_socket_stays_open() {
         let (died, left) = run(async {
-            let mut worker = shell("sleep 60 <&0 & echo $! >&0; kill -9 $$");
+            let mut worker = shell("sleep 600 <&0 & echo $! >&0; kill -9 $$");
             let died = worker.child.wait().await;
             let mut text = [0; 32];
             let read = worker

@@ -2,12 +2,13 @@
 //!
 //! In the notes: other processes (N3, N5, N6).
 
-use super::process::{Process, Program};
+use super::process::{Process, Processes, Program};
 use super::{Kernel, os};
 use readily::io::{PipeReader, PipeWriter};
 use readily::signal::Signal;
 use readily::spi::{VirtualFd, VirtualProcess};
 use readily_sys::errno::{ECHILD, ESRCH};
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::future::poll_fn;
 use std::io;
@@ -18,9 +19,12 @@ use std::rc::Rc;
 /// Starts the program of a child.
 type Start = dyn Fn(SimChild) -> io::Result<Program>;
 
-/// What starts the programs of a kernel.
-#[derive(Clone, Default)]
-pub(super) struct Programs(Option<Rc<Start>>);
+/// The children of a kernel.
+#[derive(Default)]
+pub(super) struct Children {
+    start: RefCell<Option<Rc<Start>>>,
+    processes: Rc<RefCell<Processes>>,
+}
 
 /// A child process in memory, as its own program sees it: see [`Kernel::set_programs`].
 #[derive(Debug)]
@@ -124,20 +128,20 @@ impl Kernel {
         F: Future<Output = u8> + 'static,
     {
         let boxed = move |child| start(child).map(|program| Box::pin(program) as Program);
-        *self.programs.borrow_mut() = Programs(Some(Rc::new(boxed)));
+        self.children.start.replace(Some(Rc::new(boxed)));
     }
 
     /// Returns the numbers of the processes, and whether each has ended, so that only its status is left.
     #[must_use]
     pub fn processes(&self) -> Vec<(u32, bool)> {
-        let processes = self.processes.borrow();
+        let processes = self.children.processes.borrow();
         let all = processes.values();
         all.map(|process| (process.id, !process.is_running()))
             .collect()
     }
 
     fn process(&self, id: u32) -> Option<Rc<Process>> {
-        self.processes.borrow().get(&id).cloned()
+        self.children.processes.borrow().get(&id).cloned()
     }
 
     /// Sends a signal to a process by its number, as another program would (`kill(2)`).
@@ -167,7 +171,7 @@ impl Kernel {
         command: &Command,
         piped: [bool; 3],
     ) -> Option<io::Result<VirtualProcess>> {
-        let start = self.programs.borrow().0.clone()?;
+        let start = self.children.start.borrow().clone()?;
         Some(self.start_by(&*start, command, piped))
     }
 
@@ -195,10 +199,16 @@ impl Kernel {
                 *ours = Some(shared(reader));
             }
         }
-        let process = Rc::new(Process::new(&self.processes, self.free_process_number()));
+        let process = Rc::new(Process::new(
+            &self.children.processes,
+            self.free_process_number(),
+        ));
         // It has its number while `start` runs, which may start others.
         let added = Rc::clone(&process);
-        self.processes.borrow_mut().insert(process.id, added);
+        self.children
+            .processes
+            .borrow_mut()
+            .insert(process.id, added);
         let started = start(SimChild {
             process: Rc::clone(&process),
             program: command.get_program().to_owned(),
@@ -208,14 +218,14 @@ impl Kernel {
             stderr,
         });
         let program = started.inspect_err(|_| {
-            self.processes.borrow_mut().remove(&process.id);
+            self.children.processes.borrow_mut().remove(&process.id);
         })?;
         process.run(program);
         Ok(VirtualProcess::new(process, [input, output, errors]))
     }
 
     fn free_process_number(&self) -> u32 {
-        let processes = self.processes.borrow();
+        let processes = self.children.processes.borrow();
         let is_free = |id: &u32| !processes.contains_key(id);
         (Self::FIRST_PROCESS..)
             .find(is_free)

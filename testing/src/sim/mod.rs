@@ -32,9 +32,8 @@ mod virtual_wait;
 mod watch_list;
 mod workers;
 
-use self::children::Programs;
+use self::children::Children;
 use self::open_files::{Body, Datagrams, Listener};
-use self::process::Processes;
 use self::streams::{Endpoint, Kind};
 use self::table::Table;
 use readily::clock::{Clock, Manual};
@@ -71,8 +70,7 @@ pub use readily_sys::kq_abi::Personality;
 #[derive(Clone)]
 pub struct Kernel {
     table: Rc<RefCell<Table>>,
-    programs: Rc<RefCell<Programs>>,
-    processes: Rc<RefCell<Processes>>,
+    children: Rc<Children>,
     clock: Manual,
     hosts: Rc<RefCell<hosts::Hosts>>,
     /// The descriptor of the system that all descriptors of this kernel return where one is needed.
@@ -98,8 +96,7 @@ impl Kernel {
     pub fn with(faults: Faults) -> Self {
         Self {
             table: Rc::new(RefCell::new(Table::new(faults))),
-            programs: Rc::default(),
-            processes: Rc::default(),
+            children: Rc::default(),
             clock: Manual::new(),
             hosts: Rc::default(),
             placeholder: Rc::default(),
