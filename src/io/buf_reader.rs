@@ -229,6 +229,12 @@ impl<R: PollRead> BufReader<R> {
     /// Nothing is lost: another call goes on.
     #[doc(alias = "readexactly")]
     pub async fn read_exactly(&mut self, len: usize) -> Result<&[u8], ReadError> {
+        self.fill_to(len).await?;
+        Ok(self.take(len))
+    }
+
+    /// Reads until there are so many bytes in the buffer.
+    pub(super) async fn fill_to(&mut self, len: usize) -> Result<(), ReadError> {
         if len > self.limit {
             return Err(ReadError::TooLong { limit: self.limit });
         }
@@ -238,11 +244,11 @@ impl<R: PollRead> BufReader<R> {
                 return Err(ReadError::Incomplete { read });
             }
         }
-        Ok(self.take(len))
+        Ok(())
     }
 
     /// Consumes bytes, and returns them.
-    fn take(&mut self, len: usize) -> &[u8] {
+    pub(super) fn take(&mut self, len: usize) -> &[u8] {
         self.buffer.consume(len);
         self.buffer.consumed(len)
     }

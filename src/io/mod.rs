@@ -11,10 +11,15 @@
 
 mod buf_read;
 mod buf_reader;
+mod buf_writer;
 mod byte_stream;
 mod connect;
+mod copy;
+mod copy_bidirectional;
 mod datagram;
 mod datagram_batch;
+mod duplex;
+mod frame;
 #[cfg(feature = "futures-io")]
 mod futures_io;
 mod half_methods;
@@ -25,6 +30,7 @@ mod pipe;
 mod pipe_end;
 mod pipe_poll;
 mod poll_read;
+mod poll_write;
 mod read_buffer;
 mod read_error;
 mod socket;
@@ -45,14 +51,20 @@ mod unix_listener;
 mod watched;
 
 pub use buf_reader::{BufReader, DEFAULT_LIMIT};
+pub use buf_writer::{BufWriter, BufferFull, DEFAULT_HIGH_MARK};
 pub use connect::ConnectError;
+pub use copy::copy;
+pub use copy_bidirectional::{CopyBidirectional, copy_bidirectional};
 pub use datagram::Datagram;
 pub use datagram_batch::RecvBatch;
+pub use duplex::{DuplexStream, duplex};
+pub use frame::LengthPrefix;
 pub use into_inner::IntoInnerError;
 pub use lookup::{LookupError, lookup_addr, lookup_host};
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub(crate) use pipe_end::ReadSome;
 pub use poll_read::PollRead;
+pub use poll_write::PollWrite;
 pub use read_error::ReadError;
 pub use socket_path::SocketPathError;
 pub use source::Source;

@@ -14,10 +14,13 @@ use super::watched::Watched;
 use super::{connect, lookup};
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
+use crate::task::lazy_timer::LazyTimer;
+use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A TCP connection. Dropping it closes it, and ignores an error of `close(2)`, which for a socket
 /// means nothing for the bytes.
@@ -104,6 +107,57 @@ impl TcpStream {
     ) -> io::Result<Self> {
         let addrs = lookup::addresses(target, site).await?;
         connect::first(addrs, |addr| Self::connect_to(addr, site)).await
+    }
+
+    /// Closes the connection so that the peer can read to the end what was written: ends this side, and then reads
+    /// and drops what the peer still sends, until it ends too. A plain drop with unread bytes resets the
+    /// connection, and the peer may lose an answer that it has not read yet.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if the peer has not ended after `limit`; the connection is closed then, as by a drop. As
+    /// [`read`](Self::read), and `NotConnected` if the peer has reset it.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping it is as dropping the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use readily::io::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// readily::run(async {
+    ///     let listener = TcpListener::bind(([127, 0, 0, 1], 0))?;
+    ///     let client = TcpStream::connect(listener.local_addr()?).await?;
+    ///     client.write_all(b"a request that is refused unread").await?;
+    ///     let (server, _) = listener.accept().await?;
+    ///     server.write_all(b"no").await?;
+    ///     let closing = readily::spawn(server.linger_close(Duration::from_secs(10)));
+    ///     let mut answer = [0; 8];
+    ///     assert_eq!(client.read(&mut answer).await?, 2);
+    ///     drop(client);
+    ///     closing.await.expect("it is not cancelled")
+    /// })??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "SO_LINGER")]
+    #[doc(alias = "wait_closed")]
+    pub async fn linger_close(self, limit: Duration) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)?;
+        let mut timer = LazyTimer::after(limit);
+        poll_fn(|cx| {
+            let mut buffer = [0; 4096];
+            // The budget ends the loop for a peer that sends without an end.
+            while let Poll::Ready(n) = self.poll_read(cx, &mut buffer)? {
+                if n == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            timer.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await
     }
 
     /// Waits for the end of an attempt to connect that was begun.

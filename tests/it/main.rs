@@ -73,3 +73,4 @@ mod unseen;
 mod waiting;
 mod wakers;
 mod web_servers;
+mod writing;
