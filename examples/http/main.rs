@@ -12,16 +12,19 @@
 //! wrk -c 50 -d 5 'http://127.0.0.1:8080/?n=100'
 //! ```
 
+#[path = "../common/answers.rs"]
+mod answers;
 #[path = "../common/server.rs"]
 mod server;
 
 mod body;
 mod request;
 
+use answers::Answers;
 use readily::CancellationToken;
 use readily::io::{BufReader, TcpStream};
 use request::{Request, Wrong};
-use server::{Answers, Options};
+use server::Options;
 use std::error::Error;
 use std::io;
 use std::pin::pin;

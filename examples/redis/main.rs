@@ -16,16 +16,19 @@
 //! redis-benchmark -p 6380 -t ping,set,get,incr -P 16 -q
 //! ```
 
+#[path = "../common/answers.rs"]
+mod answers;
 #[path = "../common/server.rs"]
 mod server;
 
 mod resp;
 mod store;
 
+use answers::Answers;
 use readily::CancellationToken;
 use readily::io::{BufReader, ReadError, TcpStream};
 use resp::{Answer, LONGEST, Wrong};
-use server::{Answers, Options};
+use server::Options;
 use std::cell::RefCell;
 use std::error::Error;
 use std::io;

@@ -1,5 +1,5 @@
-//! The examples `http` and `redis` as their users run them: requests that are right, wrong, many at once,
-//! slow, or without an end, and clients that do not read.
+//! The examples `http`, `redis` and `proxy` as their users run them: requests that are right, wrong, many at
+//! once, slow, or without an end, and clients that do not read.
 
 use crate::servers::{Server, example, watched};
 use std::io::{ErrorKind, Read, Write};
@@ -371,4 +371,31 @@ fn redis_commands_that_are_malformed_or_too_long_end_the_connection() {
     }
     // An end in the middle of a command is no command.
     assert_eq!(answer_to(&server, b"PING\r\n*1\r\n$4\r\nPI"), "+PONG\r\n");
+}
+
+/// By the name of its host: all bytes and each end are passed on, and what is idle is closed.
+#[test]
+fn a_proxy_passes_on_requests_and_ends_and_closes_what_is_idle() {
+    let Some(_guard) = watched() else { return };
+    let http = start("http", &[]);
+    let to = format!("localhost:{}", http.addr.port());
+    let mut proxy = start("proxy", &["--to", &to, "--idle", "300"]);
+    let request = b"GET /?n=1000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answer = answer_to(&proxy, request);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(body.len(), 1_000_000);
+    // The client ends its half after the question; the answer comes all the same.
+    let ended = answer_to(
+        &proxy,
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+    );
+    assert!(ended.ends_with("\r\n\r\nabc"), "{ended}");
+    assert_eq!(to_end(proxy.connect()), "", "nothing moved");
+    proxy.terminate();
+    let rest = proxy.rest();
+    assert!(rest.ends_with("cut off: 0\n"), "{rest}");
+    let refused = crate::support::unused_addr().to_string();
+    let proxy = start("proxy", &["--to", &refused]);
+    assert_eq!(to_end(proxy.connect()), "");
 }

@@ -1,0 +1,53 @@
+//! A proxy for TCP: each connection is passed on to another host, byte for byte, in both directions.
+//!
+//! The host is looked up for each connection, and its addresses are tried as RFC 8305 has it. An end of one
+//! direction is passed on, and the other goes on. A connection over which nothing moves for a while is closed, and
+//! costs no buffer meanwhile; a peer that reads slowly slows the other one down. SIGTERM stops to accept, and
+//! waits for the connections up to the limit.
+//!
+//! ```text
+//! cargo run --release --example http -- --addr 127.0.0.1:8080 &
+//! cargo run --release --example proxy -- --to localhost:8080 --addr 127.0.0.1:8081
+//! curl -v 'http://127.0.0.1:8081/?n=20'
+//! ```
+
+#[path = "common/server.rs"]
+mod server;
+
+use readily::io::{TcpStream, copy_bidirectional};
+use readily::wait_for;
+use server::Options;
+use std::error::Error;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a connection to the other host may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+async fn proxy(client: TcpStream, to: Rc<str>, idle: Duration) -> io::Result<()> {
+    let host = wait_for(CONNECT, TcpStream::connect(&*to)).await??;
+    // What arrives together is passed on together, and not held back for more.
+    client.set_nodelay(true)?;
+    host.set_nodelay(true)?;
+    copy_bidirectional(client, host).idle_limit(idle).await?;
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let usage = format!("proxy --to host:port {}", server::USAGE);
+    let mut to: Option<Rc<str>> = None;
+    let options = Options::parse(&usage, |name, value| {
+        if name == "--to" {
+            to = Some(value.into());
+        }
+        Ok(name == "--to")
+    })?;
+    let Some(options) = options else {
+        return Ok(());
+    };
+    let to = to.ok_or(format!("usage: {usage}"))?;
+    server::run(options, b"", move |client, _stop| {
+        proxy(client, Rc::clone(&to), options.idle)
+    })
+}
