@@ -26,7 +26,10 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(10);
 
 async fn proxy(client: TcpStream, to: Rc<str>, idle: Duration) -> io::Result<()> {
-    let host = wait_for(CONNECT, TcpStream::connect(&*to)).await??;
+    let host = wait_for(CONNECT, TcpStream::connect(&*to)).await;
+    let host = host.unwrap_or_else(|elapsed| Err(elapsed.into()));
+    // What is wrong with the host is no fault of the client.
+    let host = host.inspect_err(|error| eprintln!("{to}: {error}"))?;
     // What arrives together is passed on together, and not held back for more.
     client.set_nodelay(true)?;
     host.set_nodelay(true)?;

@@ -12,12 +12,14 @@
 mod base;
 mod chunking;
 mod programs;
+mod reading;
 mod sim_poller;
 mod slab;
 mod timers;
 
 pub use chunking::{Exchange, chunking};
 pub use programs::{ProgramInput, programs};
+pub use reading::{Reads, reading};
 pub use sim_poller::{PollerInput, sim_poller};
 pub use slab::{SlabOps, slab};
 pub use timers::{TimerOps, timers};

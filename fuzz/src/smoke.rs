@@ -1,6 +1,6 @@
 //! The interpreters on bytes from a seed: some hundred inputs, without a search, on any compiler.
 
-use crate::{chunking, feed, programs, sim_poller, slab, timers};
+use crate::{chunking, feed, programs, reading, sim_poller, slab, timers};
 use arbitrary::Arbitrary;
 
 /// Inputs of growing length, the same in each run (xorshift64*).
@@ -42,6 +42,11 @@ fn the_pollers_in_memory_agree() {
 #[test]
 fn bytes_arrive_however_they_are_cut() {
     smoke(300, chunking);
+}
+
+#[test]
+fn what_is_read_through_a_buffer_is_the_bytes() {
+    smoke(2000, reading);
 }
 
 /// The generator is useful only if most inputs can be decoded.

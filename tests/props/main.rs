@@ -41,3 +41,4 @@ mod timing;
 mod touchy;
 mod waits;
 mod wakes;
+mod writing;
