@@ -31,9 +31,19 @@ pub(super) struct Workers {
     fork: ForkGuard,
 }
 
+/// A pool, and the line that submitted the job which its thread runs.
+type CurrentJob = Option<(usize, &'static Location<'static>)>;
+
+#[cfg(not(all(loom, test)))]
 thread_local! {
     /// The pool of which this is a thread, and the job that it runs.
-    static CURRENT: Cell<Option<(usize, &'static Location<'static>)>> = const { Cell::new(None) };
+    static CURRENT: Cell<CurrentJob> = const { Cell::new(None) };
+}
+
+// The threads of a model are one thread of the system.
+#[cfg(all(loom, test))]
+loom::thread_local! {
+    static CURRENT: Cell<CurrentJob> = Cell::new(None);
 }
 
 fn wake_all(wakers: Vec<Waker>) {

@@ -37,7 +37,9 @@ fn a_task_that_waits_is_woken_by_the_last_end() {
             bed.0.wait();
         }
         assert!(ends.report().is_clean());
-        cores.map(|core| core.join().expect("it does not panic"));
+        for core in cores {
+            core.join().expect("it does not panic");
+        }
     });
 }
 
@@ -49,6 +51,8 @@ fn a_thread_that_waits_is_woken_by_the_last_end() {
         let cores = [end(&ends, 0), end(&ends, 1)];
         ends.wait(None);
         assert!(ends.report().is_clean());
-        cores.map(|core| core.join().expect("it does not panic"));
+        for core in cores {
+            core.join().expect("it does not panic");
+        }
     });
 }

@@ -283,6 +283,21 @@ fn a_loop_that_closes_reads_a_message_or_gives_it_back() {
     });
 }
 
+/// M2: between the last look of a core at its inbox and the close nothing is accepted.
+#[test]
+fn a_loop_that_closes_its_drained_inbox_has_read_what_it_accepted() {
+    loom::model(|| {
+        let home = Fixture::new();
+        let (inbox, mut read) = (home.inbox(), 0);
+        let caller = thread::spawn(move || [1, 2].map(|task_id| inbox.send(wake(task_id))));
+        while !home.inbox.close_if_empty() {
+            read += home.woken().len();
+        }
+        let accepted = caller.join().expect("a send does not fail");
+        assert_eq!(accepted.iter().filter(|sent| **sent).count(), read, "M2");
+    });
+}
+
 /// Dropping the last `RemoteHandle` ends the wait of `run`, and its message is not missed.
 #[test]
 fn the_last_remote_leaves_its_message_and_ends_the_wait() {
