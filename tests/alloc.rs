@@ -224,7 +224,11 @@ fn a_huge_number_costs_what_a_small_one_does() {
         let with_small = least(&|| small.try_clone().unwrap());
         let with_huge = least(&|| at_the_limit(&small));
         assert!(with_small > 0);
-        assert_eq!(with_huge, with_small);
+        // Its place in a map of large numbers, of one page.
+        assert!(
+            with_huge < with_small + 1024,
+            "{with_huge}, and not {with_small}"
+        );
     }
 }
 

@@ -7,6 +7,7 @@
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 
 pub mod clock;
+pub(crate) mod fd_slab;
 pub(crate) mod fd_table;
 pub(crate) mod fnv;
 pub(crate) mod numbered;

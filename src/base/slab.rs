@@ -12,6 +12,7 @@ mod shrink;
 mod tags;
 mod vacant;
 
+pub(super) use shrink::RETIRED_SOON;
 pub(super) use vacant::VacantSlot;
 
 /// Names one entry for as long as it lives, and nothing afterwards.
@@ -27,6 +28,18 @@ impl SlabKey {
         index: NONE,
         generation: u32::MAX,
     };
+
+    /// The key of the slot `index` in this generation.
+    #[inline]
+    pub(super) fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    /// The generation of its slot.
+    #[inline]
+    pub(super) fn generation(self) -> u32 {
+        self.generation
+    }
 
     /// Both halves in one number, the generation above.
     #[must_use]
@@ -63,7 +76,7 @@ const NONE: u32 = u32::MAX;
 
 /// The generation at which a slot retires. `u32::MAX` is never given out, so that no key
 /// has all bits set (that number is the poller's own).
-const LAST_GENERATION: u32 = u32::MAX - 1;
+pub(super) const LAST_GENERATION: u32 = u32::MAX - 1;
 
 /// A generational slab. Insertion, look-up and removal take constant time, on the average.
 #[derive(Debug)]

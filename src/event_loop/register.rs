@@ -482,7 +482,7 @@ impl LoopHandle {
                 None => return Ok(()),
             },
             Err(error) => {
-                self.registry.rollback(slot, state.fd);
+                self.registry.rollback(slot);
                 return Err(Error::from_register(error, state.fd));
             }
         };

@@ -22,12 +22,11 @@ impl LoopHandle {
         source: &Rc<impl RegisteredSource + 'static>,
         fd_state: FdState,
     ) -> Result<(), Error> {
-        let source = Rc::<_>::clone(source) as Rc<dyn RegisteredSource>;
         self.ensure_usable()?;
         // Before anything is borrowed: this may be user code (L8).
         let descriptor = source.fd_ref();
         let fd = self.check_new_fd(descriptor, fd_state)?;
-        let inserted = self.registry.insert_source(Rc::clone(&source), fd);
+        let inserted = self.registry.insert_source(source, fd);
         let slot = inserted.map_err(|other| self.already_registered(fd, other))?;
         let interest = source.registration().interest.get();
         let blocking = (fd_state == FdState::Unknown).then_some(descriptor);

@@ -10,8 +10,9 @@
 
 use super::registration::{Reasons, Registration, RegistrationRc, RegistrationState, effective};
 use super::source_registration::RegisteredSource;
+use crate::base::fd_slab::FdSlab;
 use crate::base::fd_table::FdTable;
-use crate::base::slab::{Slab, SlabKey};
+use crate::base::slab::SlabKey;
 use crate::base::timer_heap::TimerKey;
 use crate::poll::{Interest, Watched};
 use std::cell::{Cell, RefCell};
@@ -68,13 +69,15 @@ fn is_borrowed() -> ! {
 /// The table of registrations with callbacks of the type `C`. Each method borrows it once, briefly, and
 /// never calls user code.
 pub(super) struct Registry<C: ?Sized> {
-    slots: RefCell<Slab<RegistrationRc<C>>>,
+    ///
+    /// They are by descriptor, so that a second registration of one is refused on every system (kqueue would
+    /// silently overwrite the first). That cannot become stale: a registration owns its descriptor, and is
+    /// removed from this table before that is closed.
+    slots: RefCell<FdSlab<RegistrationRc<C>>>,
     /// The sources, under keys with a mark.
-    sources: RefCell<Slab<Rc<dyn RegisteredSource>>>,
-    /// Maps a descriptor's number to its slot. With it a second registration of a descriptor is
-    /// refused on every system (kqueue would silently overwrite the first). It cannot become stale:
-    /// a registration owns its descriptor, and is removed from this map before that is closed.
-    by_fd: RefCell<FdTable>,
+    sources: RefCell<FdSlab<Rc<dyn RegisteredSource>>>,
+    /// The number of both.
+    len: Cell<usize>,
     /// The timers of registrations with a deadline. A separate map, because most registrations have
     /// none.
     deadlines: RefCell<FdTable>,
@@ -90,7 +93,7 @@ impl<C: ?Sized> Default for Registry<C> {
         Self {
             slots: RefCell::default(),
             sources: RefCell::default(),
-            by_fd: RefCell::default(),
+            len: Cell::new(0),
             deadlines: RefCell::default(),
             removed: RefCell::default(),
             last_removed: Cell::new(None),
@@ -101,12 +104,12 @@ impl<C: ?Sized> Default for Registry<C> {
 impl<C: ?Sized> Registry<C> {
     /// The key of `fd`, and the line that registered it, if that is registered.
     pub(super) fn find(&self, fd: RawFd) -> Option<(SlabKey, &'static Location<'static>)> {
-        let key = SlabKey::from_bits(self.by_fd.borrow().get(fd)?);
-        let site = match self.source(key) {
-            Some(source) => source.registration().site,
-            None => self.state(key)?.site,
-        };
-        Some((key, site))
+        let source = self.sources.borrow().key_of(fd).map(marked);
+        if let Some(key) = source {
+            return Some((key, self.source(key)?.registration().site));
+        }
+        let key = self.slots.borrow().key_of(fd)?;
+        Some((key, self.state(key)?.site))
     }
 
     /// Adds a source, before the poller is called with its key.
@@ -116,23 +119,28 @@ impl<C: ?Sized> Registry<C> {
     /// The key that its descriptor is registered under already.
     pub(super) fn insert_source(
         &self,
-        source: Rc<dyn RegisteredSource>,
+        source: &Rc<impl RegisteredSource + 'static>,
         fd: RawFd,
     ) -> Result<SlabKey, SlabKey> {
-        let mut sources = self.sources.borrow_mut();
-        let key = sources.insert_with(|key| {
+        if let Some(other) = self.slots.borrow_mut().key_of(fd) {
+            return Err(other);
+        }
+        let inserted = self.sources.borrow_mut().insert_with(fd, |key| {
             let registration = source.registration();
             registration.slot.set(marked(key));
             registration.fd.set(fd);
-            source
+            Rc::<_>::clone(source) as Rc<dyn RegisteredSource>
         });
-        assert!(key.slot() < SOURCE_MARK as usize, "fewer than 2^31 sources");
-        let bits = marked(key).to_bits();
-        if let Err(other) = self.by_fd.borrow_mut().insert_new(fd, bits) {
-            drop(sources.remove(key)); // the caller has another reference
-            return Err(SlabKey::from_bits(other));
+        self.count(inserted.map(marked).map_err(marked))
+    }
+
+    /// Counts what was inserted.
+    #[inline(always)]
+    fn count<E>(&self, inserted: Result<SlabKey, E>) -> Result<SlabKey, E> {
+        if inserted.is_ok() {
+            self.len.set(self.len.get() + 1);
         }
-        Ok(marked(key))
+        inserted
     }
 
     /// L1: the source with exactly this `key`.
@@ -145,8 +153,9 @@ impl<C: ?Sized> Registry<C> {
     /// Removes a source. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove_source(&self, key: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
-        let source = self.sources.borrow_mut().remove(unmarked(key)?)?;
-        self.unmap_fd(source.registration().fd.get());
+        let fd_of = |source: &Rc<dyn RegisteredSource>| source.registration().fd.get();
+        let source = self.sources.borrow_mut().remove(unmarked(key)?, fd_of)?;
+        self.len.set(self.len.get() - 1);
         Some(source)
     }
 
@@ -158,28 +167,28 @@ impl<C: ?Sized> Registry<C> {
     #[inline]
     pub(super) fn insert(&self, registration: RegistrationRc<C>) -> Result<SlabKey, SlabKey> {
         let fd = registration.state.get().fd;
-        let mut slots = self.slots.borrow_mut();
-        let key = slots.insert_with(|key| {
+        if let Some(other) = self.sources.borrow_mut().key_of(fd) {
+            return Err(marked(other));
+        }
+        // If it is refused, the caller has another reference.
+        let inserted = self.slots.borrow_mut().insert_with(fd, |key| {
             registration.slot.set(key);
             registration
         });
-        if let Err(other) = self.by_fd.borrow_mut().insert_new(fd, key.to_bits()) {
-            drop(slots.remove(key)); // the caller has another reference
-            return Err(SlabKey::from_bits(other));
-        }
-        Ok(key)
+        self.count(inserted)
     }
 
     /// Takes a registration out again: the poller has refused its descriptor.
-    pub(super) fn rollback(&self, key: SlabKey, fd: RawFd) {
-        let refused = self.slots.borrow_mut().remove(key);
-        self.unmap_fd(fd);
-        drop(refused); // the caller has another reference
+    pub(super) fn rollback(&self, key: SlabKey) {
+        drop(self.take(key)); // the caller has another reference
     }
 
     #[inline(always)]
-    fn unmap_fd(&self, fd: RawFd) {
-        self.by_fd.borrow_mut().remove(fd);
+    fn take(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
+        let fd_of = |registration: &RegistrationRc<C>| registration.state.get().fd;
+        let taken = self.slots.borrow_mut().remove(key, fd_of)?;
+        self.len.set(self.len.get() - 1);
+        Some(taken)
     }
 
     /// Stores the timer of a deadline, for a descriptor that has none.
@@ -262,9 +271,8 @@ impl<C: ?Sized> Registry<C> {
     #[must_use = "it is dropped outside the borrow (L8)"]
     #[inline]
     pub(super) fn remove(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
-        let registration = self.slots.borrow_mut().remove(key)?;
+        let registration = self.take(key)?;
         registration.set_removed();
-        self.unmap_fd(registration.state.get().fd);
         Some(registration)
     }
 
@@ -297,7 +305,7 @@ impl<C: ?Sized> Registry<C> {
     /// The number of registrations, each of which has one descriptor.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.by_fd.borrow_mut().len()
+        self.len.get()
     }
 
     pub(super) fn first(&self) -> Option<SlabKey> {
@@ -308,36 +316,25 @@ impl<C: ?Sized> Registry<C> {
 
     pub(super) fn verify(&self) {
         let slots = self.slots.borrow();
-        slots.verify();
-        let by_fd = self.by_fd.borrow();
-        by_fd.verify();
+        slots.verify(|registration| registration.state.get().fd);
         let sources = self.sources.borrow();
-        sources.verify();
-        assert_eq!(
-            slots.len() + sources.len(),
-            by_fd.len(),
-            "each registration has one descriptor in the map"
-        );
+        sources.verify(|source| source.registration().fd.get());
+        let len = slots.len() + sources.len();
+        assert_eq!(len, self.len.get(), "the registrations are counted");
         let deadlines = self.deadlines.borrow();
         deadlines.each_fd(&mut |fd| {
-            let owned = by_fd.get(fd).is_some();
+            let owned = slots.key_of(fd).is_some();
             assert!(owned, "each deadline belongs to a registration");
         });
         for (key, source) in sources.iter() {
             let registration = source.registration();
-            let key = marked(key);
-            assert_eq!(registration.slot.get(), key);
-            let mapped = by_fd.get(registration.fd.get());
-            assert_eq!(mapped, Some(key.to_bits()), "the map has its slot");
+            assert_eq!(registration.slot.get(), marked(key));
+            let other = slots.key_of(registration.fd.get());
+            assert_eq!(other, None, "a descriptor is registered once");
         }
         for (key, registration) in slots.iter() {
             let state = registration.state.get();
             assert_eq!(registration.slot(), key);
-            assert_eq!(
-                by_fd.get(state.fd),
-                Some(key.to_bits()),
-                "the map has the slot of each descriptor"
-            );
             let removed = state.reasons.contains(Reasons::REMOVED);
             assert!(!removed, "a removed registration is not in the table");
             assert_eq!(
@@ -403,9 +400,10 @@ mod tests {
         let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
         registry.verify();
         for (key, fd) in keys {
-            registry.rollback(key, fd);
+            assert_eq!(registry.slots.borrow().key_of(fd), Some(key));
+            registry.rollback(key);
         }
-        assert!(registry.by_fd.borrow().room() <= shrink::MIN_CAPACITY);
+        assert!(registry.slots.borrow().room() <= 8 * shrink::MIN_CAPACITY);
         registry.verify();
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// A slot that has been used more often than this is not cut off, for the slots that are made
 /// after a cut have that use behind them as well.
-const RETIRED_SOON: u32 = u32::MAX / 2;
+pub(in super::super) const RETIRED_SOON: u32 = u32::MAX / 2;
 
 /// Whether the slot cannot be cut off.
 pub(super) fn stays<T>(slot: &Slot<T>) -> bool {
