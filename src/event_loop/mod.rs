@@ -111,6 +111,6 @@ pub(crate) use remote::{CrossLoopWait, RemoteHandle};
 pub(crate) use report::Unhandled;
 pub use report::{Futurelock, UnhandledHook};
 pub(crate) use rows::{Kind, Rows};
-pub(crate) use source_registration::{RegisteredSource, SourceRegistration};
+pub(crate) use source_registration::{RegisteredSource, SourceRegistration, Watch};
 pub use stats::Stats;
 pub(crate) use weak_handle::WeakHandle;

@@ -8,7 +8,7 @@ use super::registration::FdState;
 use super::registry::Key;
 use super::source_registration::{RegisteredSource, SourceRegistration};
 use crate::base::slab::SlabKey;
-use crate::poll::{Interest, Trigger};
+use crate::poll::Interest;
 use std::rc::Rc;
 
 impl LoopHandle {
@@ -28,9 +28,12 @@ impl LoopHandle {
         let fd = self.check_new_fd(descriptor, fd_state)?;
         let inserted = self.registry.insert_source(source, fd);
         let slot = inserted.map_err(|other| self.already_registered(fd, other))?;
-        let interest = source.registration().interest.get();
+        let (interest, trigger) = (
+            source.registration().interest.get(),
+            source.registration().trigger,
+        );
         let blocking = (fd_state == FdState::Unknown).then_some(descriptor);
-        let held = self.watch(fd, slot, interest, Trigger::Edge, blocking);
+        let held = self.watch(fd, slot, interest, trigger, blocking);
         match held {
             Ok(hold) => {
                 source.registration().hold.set(hold);
@@ -111,7 +114,7 @@ impl LoopHandle {
         let registration = source.registration();
         let (fd, token) = (registration.fd.get(), key.slot.to_bits());
         let mut poller = self.poller.borrow_mut();
-        poller.modify(fd, token, interest, Trigger::Edge)?;
+        poller.modify(fd, token, interest, registration.trigger)?;
         registration.interest.set(interest);
         Ok(())
     }
@@ -139,5 +142,29 @@ impl LoopHandle {
             return Err(Error::UnknownKey(self.key(slot)));
         }
         self.rearm_watched(registration.fd.get(), slot, interest)
+    }
+
+    /// Does not watch a source any more, until [`watch_source_for`](Self::watch_source_for). If that fails, it was
+    /// closed outside the loop, and ends.
+    #[cold]
+    pub(crate) fn suspend_source(&self, registration: &SourceRegistration) {
+        let key = self.key(registration.slot.get());
+        if self.set_interest_of_source(key, Interest::NONE).is_err() {
+            self.remove_source(registration);
+        }
+    }
+
+    /// Watches a source in one more direction. What holds there now is reported, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_interest_of`](LoopHandle::set_interest_of).
+    pub(crate) fn watch_source_for(
+        &self,
+        registration: &SourceRegistration,
+        direction: Interest,
+    ) -> Result<(), Error> {
+        let key = self.key(registration.slot.get());
+        self.set_interest_of_source(key, registration.interest.get() | direction)
     }
 }

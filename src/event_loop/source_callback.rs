@@ -8,7 +8,7 @@ use super::loop_handle::LoopHandle;
 use super::panics::{Payload, catch};
 use super::registration::FdState;
 use super::registry::Key;
-use super::source_registration::{RegisteredSource, SourceRegistration};
+use super::source_registration::{RegisteredSource, SourceRegistration, Watch};
 use super::weak_handle::WeakHandle;
 use crate::poll::{FdRef, Readiness};
 use std::cell::Cell;
@@ -59,7 +59,7 @@ impl LoopHandle {
         F: FnMut(&LoopHandle, Readiness) + 'static,
     {
         let source = Rc::new(CallbackSource {
-            registration: SourceRegistration::new(site),
+            registration: SourceRegistration::new(Watch::BOTH, site),
             handle: self.weak_handle(),
             on_event: Cell::new(Some(on_event)),
             descriptor: descriptor.on(self.kernel()),

@@ -36,28 +36,67 @@ pub(crate) struct SourceRegistration {
     pub(super) slot: Cell<SlabKey>,
     pub(super) fd: Cell<RawFd>,
     pub(super) interest: Cell<Interest>,
+    pub(super) trigger: Trigger,
     pub(super) site: &'static Location<'static>,
     /// If its file was blocking, it is made blocking again in the end (R131).
     pub(super) hold: Cell<Option<Hold>>,
 }
 
+/// How a source is watched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    interest: Interest,
+    trigger: Trigger,
+}
+
+impl Watch {
+    /// In both directions, for each change.
+    pub(crate) const BOTH: Self = Self::by_edge(Interest::BOTH.with(Interest::PRIORITY));
+    /// A connection that has room: it is watched for writing once it has not.
+    pub(crate) const WITH_ROOM: Self = Self::by_edge(Interest::READ.with(Interest::PRIORITY));
+    /// A descriptor that is only read: not every system can watch it for writing.
+    pub(crate) const READING: Self = Self::by_edge(Interest::READ);
+    /// A listener. It is reported as long as a connection waits, so that the kernel need not be asked for more after
+    /// each of them; while no task accepts, it is not watched.
+    pub(crate) const LISTENER: Self = Self {
+        interest: Interest::READ,
+        trigger: Trigger::Level,
+    };
+
+    const fn by_edge(interest: Interest) -> Self {
+        Self {
+            interest,
+            trigger: Trigger::Edge,
+        }
+    }
+}
+
 impl SourceRegistration {
     /// Of a source that was made at `site`, and is not registered yet.
-    pub(crate) fn new(site: &'static Location<'static>) -> Self {
+    #[inline]
+    pub(crate) fn new(watch: Watch, site: &'static Location<'static>) -> Self {
         Self {
             slot: Cell::new(SlabKey::NONE),
             fd: Cell::new(-1),
-            interest: Cell::new(Interest::BOTH | Interest::PRIORITY),
+            interest: Cell::new(watch.interest),
+            trigger: watch.trigger,
             site,
             hold: Cell::new(None),
         }
     }
 
-    /// The same, for a descriptor that is only read: not every system can watch it for writing.
-    pub(crate) fn reading(site: &'static Location<'static>) -> Self {
-        let registration = Self::new(site);
-        registration.interest.set(Interest::READ);
-        registration
+    /// In which directions the poller has to be asked when they have proved not to be ready, where it wants to be
+    /// asked for an edge in `of_poller`.
+    pub(crate) fn rearm_interest(&self, of_poller: Interest) -> Interest {
+        match self.trigger {
+            Trigger::Level => Interest::NONE,
+            _ => of_poller | Interest::BOTH.without(self.interest.get()),
+        }
+    }
+
+    /// Whether it is watched in this direction.
+    pub(crate) fn is_watched_for(&self, direction: Interest) -> bool {
+        self.interest.get().contains(direction)
     }
 
     /// What the poller was asked to watch.
@@ -66,7 +105,7 @@ impl SourceRegistration {
             fd: self.fd.get(),
             token: self.slot.get().to_bits(),
             interest: self.interest.get(),
-            trigger: Trigger::Edge,
+            trigger: self.trigger,
         }
     }
 }

@@ -32,6 +32,12 @@ impl LoopHandle {
         self.stats.polls.get() + self.stats.rounds.get()
     }
 
+    /// How often the loop has polled the kernel.
+    #[inline]
+    pub(crate) fn polls(&self) -> u64 {
+        self.stats.polls.get()
+    }
+
     /// Returns counts of what the loop has done so far.
     #[doc(alias = "metrics")]
     #[must_use]

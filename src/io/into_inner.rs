@@ -72,11 +72,11 @@ fn system<T: Io, R>(
 }
 
 /// Takes a socket out of `watched`, as the standard library's; `back` makes what holds it.
-fn socket<S: From<OwnedFd>, H>(
-    watched: Watched<Socket>,
-    back: impl FnOnce(Watched<Socket>) -> H,
+fn socket<T: Io + Into<Socket>, S: From<OwnedFd>, H>(
+    watched: Watched<T>,
+    back: impl FnOnce(Watched<T>) -> H,
 ) -> Result<S, IntoInnerError<H>> {
-    match system(watched, Socket::into_system) {
+    match system(watched, |io| io.into().into_system()) {
         Ok(fd) => Ok(fd.into()),
         Err(error) => Err(error.map(back)),
     }

@@ -12,17 +12,49 @@ use crate::event_loop::{
     AcceptError, Backoff, BrokenInARow, FdState, FdWaitKey, ReportLimit, Unhandled, WakeTimer,
     WakeTimerState, WeakHandle,
 };
-use std::cell::RefCell;
+use crate::poll::FdRef;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::panic::Location;
 use std::task::{Context, Poll};
+
+/// A socket that listens, as a source.
+#[derive(Debug)]
+pub(super) struct ListeningSocket {
+    socket: Socket,
+    /// The loop's count of polls at the latest connection.
+    polls: Cell<Option<u64>>,
+}
+
+impl Io for ListeningSocket {
+    const IS_LISTENER: bool = true;
+
+    fn fd_ref(&self) -> FdRef<'_> {
+        self.socket.fd_ref()
+    }
+}
+
+impl From<ListeningSocket> for Socket {
+    fn from(listening: ListeningSocket) -> Self {
+        listening.socket
+    }
+}
+
+impl Deref for ListeningSocket {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.socket
+    }
+}
 
 /// A listening socket.
 #[derive(Debug)]
 pub(super) struct Listening {
-    pub(super) source: Watched<Socket>,
+    pub(super) source: Watched<ListeningSocket>,
     pub(super) backoff: RefCell<Backoff>,
     /// Limits the reports of its pauses.
     pub(super) pause_reports: RefCell<ReportLimit>,
@@ -51,6 +83,8 @@ impl Listening {
         fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
+        let polls = Cell::new(None);
+        let socket = ListeningSocket { socket, polls };
         Ok(Self {
             source: Watched::new(socket, fd_state, site)?,
             backoff: RefCell::default(),
@@ -72,7 +106,13 @@ impl Listening {
     ) -> io::Result<T> {
         let mut broken = BrokenInARow::default();
         loop {
-            let accepted = self.source.io(Direction::Read, Socket::accept).await;
+            let accepted = self
+                .source
+                .io(Direction::Read, |listener| listener.accept())
+                .await;
+            if accepted.is_ok() {
+                self.expect_no_other();
+            }
             let error = match accepted {
                 Ok((socket, peer)) => match make(socket, peer) {
                     Ok(Some(made)) => return Ok(made),
@@ -94,6 +134,19 @@ impl Listening {
                 }
                 AcceptError::Connection | AcceptError::WouldBlock => {}
             }
+        }
+    }
+
+    /// Mostly the connection was the only one; if not, the next poll reports the listener again. Only if that
+    /// has just happened, the next [`accept`](Self::accept) asks the kernel: a burst is accepted without a poll
+    /// for each of its connections.
+    #[inline]
+    fn expect_no_other(&self) {
+        let (polls, before) = (self.source.polls(), self.source.polls.get());
+        self.source.polls.set(polls);
+        let is_in_a_row = before == polls || before.map(|before| before + 1) == polls;
+        if !is_in_a_row {
+            self.source.await_report();
         }
     }
 

@@ -13,7 +13,7 @@ use super::to_socket_addrs::{Target, ToSocketAddrs};
 use super::watched::Watched;
 use super::{connect, lookup};
 use crate::event_loop::FdState;
-use crate::poll::VirtualFd;
+use crate::poll::{Readiness, VirtualFd};
 use crate::task::lazy_timer::LazyTimer;
 use std::future::poll_fn;
 use std::io;
@@ -194,7 +194,13 @@ impl TcpStream {
         Self::taken_over(Socket::Virtual(fd), Location::caller())
     }
 
-    /// Of a socket that the loop made or accepted: it is non-blocking, and need not be checked.
+    /// Of a connection that a listener of a loop has accepted.
+    pub(super) fn accepted(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
+        let source = Watched::accepted(socket, Readiness::NONE, site)?;
+        Ok(Self { source })
+    }
+
+    /// Of a socket that the loop made: it is non-blocking, and need not be checked.
     pub(super) fn made_here(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
         let source = Watched::new(socket, FdState::MadeHere, site)?;
         Ok(Self { source })
@@ -205,7 +211,7 @@ impl TcpStream {
         stream: net::TcpStream,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        Self::made_here(Socket::System(stream.into()), site)
+        Self::accepted(Socket::System(stream.into()), site)
     }
 
     /// Of a descriptor that the loop has not made: whatever it is (R211).

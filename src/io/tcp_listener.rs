@@ -81,7 +81,7 @@ impl TcpListener {
     #[doc(alias = "sock_accept")]
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let site = self.listening.site;
-        self.accept_with(|socket| TcpStream::made_here(socket, site))
+        self.accept_with(|socket| TcpStream::accepted(socket, site))
             .await
     }
 

@@ -137,7 +137,13 @@ impl UnixStream {
         Self::taken_over(Socket::Virtual(fd), Location::caller())
     }
 
-    /// Of a socket that the loop made or accepted: it is non-blocking, and need not be checked.
+    /// Of a connection that the loop has accepted.
+    pub(super) fn accepted(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
+        let source = Watched::accepted(socket, Watched::<Socket>::IN_PIECES, site)?;
+        Ok(Self { source })
+    }
+
+    /// Of a socket that the loop made: it is non-blocking, and need not be checked.
     pub(super) fn made_here(socket: Socket, site: &'static Location<'static>) -> io::Result<Self> {
         let source = Watched::new_in_pieces(socket, FdState::MadeHere, site)?;
         Ok(Self { source })

@@ -137,7 +137,7 @@ impl UnixListener {
     /// Nothing is lost: a connection is accepted only when this returns it.
     pub async fn accept(&self) -> io::Result<UnixStream> {
         let site = self.listening.site;
-        let make = |socket, _| UnixStream::made_here(socket, site).map(Some);
+        let make = |socket, _| UnixStream::accepted(socket, site).map(Some);
         self.listening.accept(make).await
     }
 

@@ -16,13 +16,15 @@
 //! # Rules
 //!
 //! - **S1** A readiness bit is cleared only by a `WouldBlock` or a short transfer of an
-//!   operation begun after the bit was seen, or by a query of the kernel. Nothing can set it in between:
+//!   operation begun after the bit was seen, or by a query of the kernel; and that of a listener, which is
+//!   reported again as long as a connection waits, by an accept. Nothing can set it in between:
 //!   operations run on the loop's thread, and events are dispatched between them.
 //! - **S2** Every waiter of a closed source is woken.
 //! - **S3** A source, by the edge, reads the same bytes as a level-triggered callback would.
 
 use crate::event_loop::{
-    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration, WeakHandle, current,
+    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration, Watch, WeakHandle,
+    current,
 };
 use crate::poll::{FdRef, Interest, Readiness};
 use crate::task::budget;
@@ -38,6 +40,9 @@ use std::task::{Context, Poll, ready};
 
 /// What can be watched: a descriptor of the system or of another kernel.
 pub(super) trait Io: 'static {
+    /// Whether it is a listener, which is watched by the level.
+    const IS_LISTENER: bool = false;
+
     /// The descriptor, the same each time. This may be user code.
     fn fd_ref(&self) -> FdRef<'_>;
 }
@@ -84,8 +89,9 @@ struct State<T> {
     unused: Cell<Readiness>,
     /// The registration has gone: the loop was closed.
     closed: Cell<bool>,
-    /// In which directions this poller wants to be asked again after a `WouldBlock`.
-    rearm_interest: Interest,
+    /// In which directions the poller has to be asked after a `WouldBlock`: it wants to be, or does not watch
+    /// the direction yet.
+    rearm_interest: Cell<Interest>,
     io: T,
     /// The waiters in the two directions.
     waiters: DuplexWaiters,
@@ -134,7 +140,7 @@ impl<T: Io> State<T> {
     /// S1: the direction has proved not to be ready. What is sticky stays: it is a fact.
     #[inline]
     fn clear(&self, direction: Direction) -> io::Result<()> {
-        if self.rearm_interest.contains(direction.interest()) {
+        if self.rearm_interest.get().contains(direction.interest()) {
             self.rearm(direction)?;
         }
         self.ready.set(self.ready.get().without(direction.bit()));
@@ -151,10 +157,37 @@ impl<T: Io> State<T> {
         }
     }
 
+    /// An event of a listener comes where no task has used the one before: that would go on for ever.
+    #[cold]
+    fn report_again(&self, ready: Readiness) -> Option<Payload> {
+        // The next `clear` asks the poller.
+        self.rearm_interest.set(Interest::READ);
+        self.handle
+            .with(|handle| handle.suspend_source(&self.registration));
+        self.report(ready)
+    }
+
+    /// Stores what an event reports, and wakes the waiters.
+    #[inline(always)]
+    fn report(&self, ready: Readiness) -> Option<Payload> {
+        self.ready.set(self.ready.get() | ready);
+        self.unused.set(self.unused.get() | ready);
+        self.waiters.wake(ready.bits())
+    }
+
     #[cold]
     fn rearm(&self, direction: Direction) -> io::Result<()> {
-        let ask =
-            |handle: &LoopHandle| handle.rearm_source(&self.registration, direction.interest());
+        let (registration, interest) = (&self.registration, direction.interest());
+        let ask = |handle: &LoopHandle| {
+            if registration.is_watched_for(interest) {
+                return handle.rearm_source(registration, interest);
+            }
+            handle.watch_source_for(registration, interest)?;
+            let of_poller = handle.rearm_interest();
+            self.rearm_interest
+                .set(registration.rearm_interest(of_poller));
+            Ok(())
+        };
         // A registration that is gone is found closed by the next wait.
         if let Some(Err(Error::Io(error))) = self.handle.with(ask) {
             // No report would set the bit again: it stays, and the next operation tries (R013).
@@ -174,9 +207,10 @@ impl<T: Io> RegisteredSource for State<T> {
     }
 
     fn on_event(&self, ready: Readiness) -> Option<Payload> {
-        self.ready.set(self.ready.get() | ready);
-        self.unused.set(self.unused.get() | ready);
-        self.waiters.wake(ready.bits())
+        match T::IS_LISTENER && self.is_ready(Direction::Read) {
+            true => self.report_again(ready),
+            false => self.report(ready),
+        }
     }
 
     /// Each remaining waiter finds the source closed (S2).
@@ -200,8 +234,15 @@ impl<T: Io> Watched<T> {
         fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        Self::new_with(io, fd_state, Readiness::NONE, site)
+        let watch = match T::IS_LISTENER {
+            true => Watch::LISTENER,
+            false => Watch::BOTH,
+        };
+        Self::new_with(io, fd_state, Readiness::NONE, watch, site)
     }
+
+    /// What is known of a source that may return less than there is: the fact that stops the short cut.
+    pub(super) const IN_PIECES: Readiness = Readiness::PRIORITY;
 
     /// [`Watched::new`] for what may return less than there is, as pipes and local sockets do: a short transfer
     /// proves nothing.
@@ -210,16 +251,42 @@ impl<T: Io> Watched<T> {
         fd_state: FdState,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        Self::new_with(io, fd_state, Readiness::PRIORITY, site)
+        Self::new_with(io, fd_state, Self::IN_PIECES, Watch::BOTH, site)
+    }
+
+    /// The next operation of a listener waits until it is reported again.
+    #[inline]
+    pub(super) fn await_report(&self) {
+        // An error leaves the bit, and the next operation tries.
+        let _ = self.state.clear(Direction::Read);
+    }
+
+    /// How often the loop has polled the kernel.
+    #[inline]
+    pub(super) fn polls(&self) -> Option<u64> {
+        self.state.handle.with(LoopHandle::polls)
+    }
+
+    /// Of a connection that was accepted. Mostly its request has come with it, and there is room for the answer.
+    /// So both are tried before anything is reported, and it is watched for writing only when it has had no room.
+    /// `other` is what else is known of it.
+    pub(super) fn accepted(
+        io: T,
+        other: Readiness,
+        site: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let ready = Readiness::READ | Readiness::WRITE | other;
+        Self::new_with(io, FdState::MadeHere, ready, Watch::WITH_ROOM, site)
     }
 
     fn new_with(
         io: T,
         fd_state: FdState,
         ready: Readiness,
+        watch: Watch,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let made = current::with(|handle| Self::on(handle, io, fd_state, ready, site));
+        let made = current::with(|handle| Self::on(handle, io, fd_state, ready, watch, site));
         made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
@@ -228,20 +295,23 @@ impl<T: Io> Watched<T> {
         io: T,
         fd_state: FdState,
         ready: Readiness,
+        watch: Watch,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
+        let registration = SourceRegistration::new(watch, site);
+        let rearm_interest = registration.rearm_interest(handle.rearm_interest());
         let state = Rc::new(State {
             // Where no urgent byte is reported, there may be one at any time (R184).
             ready: Cell::new(match handle.reports_urgent_data() {
                 true => ready,
-                false => Readiness::PRIORITY,
+                false => ready | Readiness::PRIORITY,
             }),
             unused: Cell::new(Readiness::NONE),
             closed: Cell::new(false),
-            rearm_interest: handle.rearm_interest(),
+            rearm_interest: Cell::new(rearm_interest),
             waiters: DuplexWaiters::default(),
             io,
-            registration: SourceRegistration::new(site),
+            registration,
             handle: handle.weak_handle(),
             polled: [DuplexWaiter::new(0), DuplexWaiter::new(1)].map(Cell::new),
         });
@@ -431,6 +501,10 @@ impl<T: Io> ReadyWait<'_, T> {
 
     /// The same for a caller whose last use of the bit was not seen (R132).
     fn poll_unused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An accept is a new wait each time, and nearly always of the same task.
+        if self.waits_again(cx, self.direction(), 1) {
+            return Poll::Pending;
+        }
         loop {
             while self.state.is_ready(self.direction()) {
                 if self.state.is_still_ready(self.direction())? {
@@ -496,7 +570,7 @@ impl<T: Io> ReadyWait<'_, T> {
 /// rest is not.
 impl<T: Io> ReadyWait<'_, T> {
     /// Waits for `direction`, which is that of this wait, if the same task waited for it last, and has to
-    /// wait again.
+    /// wait again. Not if there is no `room`: then nothing is waited for.
     #[inline(always)]
     pub(super) fn waits_again(
         &mut self,

@@ -42,6 +42,11 @@ impl Interest {
         Self(self.0 & !other.0)
     }
 
+    /// `self` and `other`.
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether this is [`Interest::NONE`].
     #[must_use]
     pub const fn is_empty(self) -> bool {

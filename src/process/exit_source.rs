@@ -3,7 +3,7 @@
 //! In asyncio: `PidfdChildWatcher`, which adds a reader for it.
 
 use crate::event_loop::{
-    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration,
+    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration, Watch,
 };
 use crate::poll::{FdRef, Readiness};
 use readily_sys::exit_fd::ExitFd;
@@ -33,7 +33,7 @@ impl ExitSource {
     ) -> Result<Rc<Self>, Error> {
         let source = Rc::new(Self {
             exit_fd,
-            registration: SourceRegistration::reading(site),
+            registration: SourceRegistration::new(Watch::READING, site),
             child,
         });
         handle.add_source(&source, FdState::MadeHere)?;

@@ -8,7 +8,7 @@
 use super::number::{SignalError, SignalRequest};
 use crate::event_loop::panics::FirstPanic;
 use crate::event_loop::{
-    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration, Unhandled,
+    Error, FdState, LoopHandle, Payload, RegisteredSource, SourceRegistration, Unhandled, Watch,
     WeakHandle,
 };
 use crate::poll::{FdOwned, FdRef, Interest, Readiness};
@@ -60,7 +60,7 @@ impl SignalPipe {
         let pipe = Rc::new(Self {
             subscription: RefCell::new(Some(subscription)),
             fd,
-            registration: SourceRegistration::reading(site),
+            registration: SourceRegistration::new(Watch::READING, site),
             receiver,
         });
         handle.add_source(&pipe, FdState::MadeHere)?;

@@ -237,10 +237,15 @@ impl DuplexWaiters {
     /// Wakes all waiters, of a source that is closed: from here on each wait checks that first. Returns
     /// what [`DuplexWaiters::wake`] does.
     pub(crate) fn close(&self) -> Option<Payload> {
+        let mut is_waited_for = false;
         for place in &self.places {
+            is_waited_for |= place.get().has(Place::ALONE | Place::LISTED);
             place.set(place.get().with(Place::CLOSED));
         }
-        self.wake_all(3)
+        match is_waited_for {
+            true => self.wake_all(3),
+            false => None,
+        }
     }
 
     #[cold]

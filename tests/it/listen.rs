@@ -8,7 +8,9 @@ use crate::support::{
 };
 use readily::event_loop::Accepted;
 use readily::io::{TcpListener, TcpStream};
-use readily::{Closures, Cx, EventLoop, Interest, Key, LoopHandle, Runner, sleep, spawn};
+use readily::{
+    Closures, Cx, EventLoop, Interest, Key, LoopHandle, Runner, WeakHandle, sleep, spawn,
+};
 use readily_testing::{Fd, Kernel, Personality, SimLoop};
 use std::cell::RefCell;
 use std::io::{Read, Write};
@@ -88,6 +90,41 @@ fn a_listener_tests_for_more_connections_after_two_polls_in_a_row() {
             assert_eq!(accepted.get(), clients.len());
         }
     }
+}
+
+/// The listener of coroutines is level-triggered, and a connection that waits would be reported in each turn.
+#[test]
+fn a_listener_from_which_no_task_accepts_is_not_reported_for_ever() {
+    let _guard = guard!();
+    strict_run(async {
+        let (listener, addr) = listener();
+        let mut listener = TcpListener::from_std(listener).unwrap();
+        let events = || {
+            let events = WeakHandle::current().map(|handle| handle.with(|handle| handle.stats()));
+            events.flatten().unwrap().events
+        };
+        let turns = async |count: usize| {
+            for _ in 0..count {
+                sleep(Duration::from_micros(10)).await;
+            }
+        };
+        for _ in 0..3 {
+            let _clients = [(); 2].map(|()| net::TcpStream::connect(addr).unwrap());
+            turns(3).await;
+            let reported = events();
+            turns(5).await;
+            assert_eq!(events(), reported);
+            for _ in 0..2 {
+                listener.accept().await.unwrap();
+            }
+            // It is watched again.
+            let accepting = spawn(async move { listener.accept().await.map(|_| listener) });
+            turns(3).await;
+            let _client = net::TcpStream::connect(addr).unwrap();
+            listener = accepting.await.unwrap().unwrap();
+        }
+    })
+    .unwrap();
 }
 
 /// A report that a connection has room costs one more wait for each client that does not speak first.
@@ -569,7 +606,7 @@ fn accept_waits_for_a_descriptor_reports_once_and_goes_on() {
             let before = accepted.get();
             assert!(before < clients.len());
             let turns = |handle: &LoopHandle| handle.stats().turns;
-            let here = readily::WeakHandle::current().unwrap();
+            let here = WeakHandle::current().unwrap();
             let start = here.with(turns).unwrap();
             sleep(150 * MS).await;
             let spent = here.with(turns).unwrap() - start;

@@ -11,13 +11,16 @@ use crate::support::{
 };
 use readily::io::{TcpListener, TcpStream};
 use readily::spi;
-use readily::{gather, sleep, spawn, wait_for, yield_now};
+use readily::{
+    Closures, Error, Interest, LoopHandle, WeakHandle, gather, sleep, spawn, wait_for, yield_now,
+};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{self, Shutdown};
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A connection with both ends on the loop, and little room to write into. (The room to read
@@ -85,6 +88,74 @@ fn what_is_larger_than_every_buffer_arrives_whole_in_both_directions() {
 }
 
 /// S1: a fact that stays. There is no further edge after the end.
+#[test]
+fn what_came_with_a_connection_is_read_and_answered_before_it_is_reported() {
+    let _guard = guard!();
+    strict_run(async {
+        let (listener, addr) = listener();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let mut theirs = net::TcpStream::connect(addr).unwrap();
+        theirs.write_all(b"abc").unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 8];
+        let at_once = |polled| matches!(polled, Poll::Ready(Ok(3)));
+        poll_fn(|cx| {
+            assert!(at_once(ours.poll_read(cx, &mut buffer)));
+            assert!(at_once(ours.poll_write(cx, b"def")));
+            Poll::Ready(())
+        })
+        .await;
+        let mut answer = [0; 3];
+        theirs.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"def");
+        // What comes later is reported.
+        theirs.write_all(b"gh").unwrap();
+        assert_eq!(ours.read(&mut buffer).await.unwrap(), 2);
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_accepted_connection_is_watched_for_room_once_it_has_none() {
+    let _guard = guard!();
+    strict_run(async {
+        let (listener, addr) = listener();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let theirs = TcpStream::from_std(net::TcpStream::connect(addr).unwrap()).unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        for end in [&ours, &theirs] {
+            socket2::SockRef::from(end).set_send_buffer_size(1).unwrap();
+        }
+        let ours = Rc::new(ours);
+        let handle = WeakHandle::current().unwrap();
+        let interest = || {
+            let again = |handle: &LoopHandle| {
+                let second = handle.register(Rc::clone(&ours), Interest::READ, Closures::new());
+                match second.unwrap_err().error {
+                    Error::AlreadyRegistered { key, .. } => handle.interest_of(key).unwrap(),
+                    other => panic!("{other}"),
+                }
+            };
+            handle.with(again).unwrap()
+        };
+        ours.write_all(b"x").await.unwrap();
+        assert!(!interest().contains(Interest::WRITE), "there was room");
+        let sent = vec![7; 1 << 20];
+        let (done, read) = gather((
+            async {
+                ours.write_all(&sent).await.unwrap();
+                ours.shutdown(Shutdown::Write)
+            },
+            read_to_end(&theirs, 4096),
+        ))
+        .await;
+        done.unwrap();
+        assert_eq!(read.len(), 1 + sent.len());
+        assert_eq!(interest(), Interest::BOTH | Interest::PRIORITY);
+    })
+    .unwrap();
+}
+
 #[test]
 fn after_the_end_each_read_gives_the_end_again() {
     let _guard = guard!();
