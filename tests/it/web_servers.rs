@@ -254,11 +254,10 @@ fn http_and_redis_finish_at_sigterm_what_has_begun() {
         busy.write_all(second.as_bytes()).expect("it is connected");
         busy.shutdown(Shutdown::Write).expect("it is connected");
         assert_eq!(to_end(busy), answer);
-        assert_eq!(
-            server.rest(),
-            "stopping, connections: 2\ncut off: 0\n",
-            "{name}"
-        );
+        // The idle one may have ended before they are counted.
+        let rest = server.rest();
+        let counted = ["1", "2"].map(|n| format!("stopping, connections: {n}\ncut off: 0\n"));
+        assert!(counted.contains(&rest), "{name}: {rest}");
     }
 }
 
