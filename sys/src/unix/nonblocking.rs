@@ -190,7 +190,13 @@ pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
     let mut held = table.lock();
     let file = file(fd)?;
     let owes = set(fd)?;
-    let hold = Hold::new(file.id, owes);
+    // After two thousand million holds the numbers begin again, and an early one may still be held.
+    let hold = loop {
+        let hold = Hold::new(file.id, owes);
+        if held.get_mut(hold.place()).is_none() {
+            break hold;
+        }
+    };
     held.insert(hold.place(), Held::new(file, fd.as_raw_fd(), owes));
     Ok(hold)
 }
@@ -284,6 +290,26 @@ mod tests {
     use super::*;
     use std::os::fd::{AsFd, OwnedFd};
     use std::os::unix::net::UnixStream;
+
+    /// R131.
+    #[test]
+    fn a_number_that_is_held_is_not_given_out_again() {
+        let file = stream();
+        file.set_nonblocking(false).unwrap();
+        let duplicates = [file.try_clone().unwrap(), file.try_clone().unwrap()];
+        let first = hold(file.as_fd()).unwrap();
+        let second = hold(duplicates[0].as_fd()).unwrap();
+        // As after two thousand million others.
+        let (_, number) = second.place();
+        LATEST.store(number, Ordering::Relaxed);
+        let third = hold(duplicates[1].as_fd()).unwrap();
+        assert_ne!(second.place(), third.place());
+        first.release(file.as_fd());
+        second.release(duplicates[0].as_fd());
+        assert!(is_nonblocking(&file), "the third one holds it");
+        third.release(duplicates[1].as_fd());
+        assert!(!is_nonblocking(&file));
+    }
 
     /// R131, R197. The lock is taken by another thread when the process forks, and no thread of the child releases it.
     #[test]
