@@ -148,14 +148,9 @@ impl LoopHandle {
         T: Send + 'static,
         C: FnOnce(&Self, Result<T, JoinError>) + 'static,
     {
-        let job = self
-            .thread_pool()
-            .run_blocking_on(Some(self), f, Location::caller());
-        self.spawn(async move {
-            let result = job.await;
-            let handle = WeakHandle::current();
-            handle.and_then(|handle| handle.with(|handle| callback(handle, result)));
-        })
+        let site = Location::caller();
+        let job = self.thread_pool().run_blocking_on(Some(self), f, site);
+        self.spawn_with_callback(job, callback, site)
     }
 
     /// Returns the pool of this loop, on which [`run_blocking`] runs its jobs; made at the first call.

@@ -9,7 +9,7 @@
 
 use super::socket;
 use super::to_socket_addrs::{Target, ToSocketAddrs};
-use crate::event_loop::{LoopHandle, WeakHandle};
+use crate::event_loop::{Error, LoopHandle, current};
 use crate::task::Task;
 use readily_sys::names::{self, NameError};
 use std::io;
@@ -176,11 +176,8 @@ async fn in_pool<T: Send + 'static>(
     f: impl FnOnce() -> T + Send + 'static,
     site: &'static Location<'static>,
 ) -> io::Result<T> {
-    let handle = WeakHandle::current();
-    let job = handle.and_then(|handle| handle.with(|handle| handle.run_lookup(f, site)));
-    let Some(job) = job else {
-        return Err(crate::event_loop::Error::NoLoop.into_io());
-    };
+    let job = current::with(|handle| handle.run_lookup(f, site));
+    let job = job.ok_or_else(|| Error::NoLoop.into_io())?;
     // Refused, because there is no thread: the pool is closed, or the system has none.
     job.await
         .map_err(|error| io::Error::other(error.to_string()))
@@ -213,14 +210,7 @@ impl LoopHandle {
         C: FnOnce(&Self, io::Result<Vec<SocketAddr>>) + 'static,
     {
         let (target, site) = (host.target(), Location::caller());
-        let lookup = async move {
-            let found = match target {
-                Ok(target) => addresses(target, site).await,
-                Err(error) => Err(error),
-            };
-            let handle = WeakHandle::current();
-            handle.and_then(|handle| handle.with(|handle| callback(handle, found)));
-        };
-        self.spawn_at(lookup, site)
+        let lookup = async move { addresses(target?, site).await };
+        self.spawn_with_callback(lookup, callback, site)
     }
 }

@@ -21,6 +21,7 @@
 //! [N18]: crate::book#n18
 
 // Handles of tasks, and what they can do.
+mod callback;
 pub(crate) mod current;
 mod done_task;
 pub(crate) mod handle;
