@@ -96,7 +96,9 @@ where
             }
             let has_failed = self.failed.len() != before;
             let may_begin = self.running.len() < MAX_ATTEMPTS;
-            if !may_begin || !(has_failed || self.running.is_empty() || self.is_time(cx)) {
+            if !may_begin
+                || !(has_failed || self.running.is_empty() || self.next.poll(cx).is_ready())
+            {
                 return Poll::Pending;
             }
             let Some(addr) = self.waiting.next() else {
@@ -111,10 +113,6 @@ where
                 _ => LazyTimer::after(ATTEMPT_DELAY),
             };
         }
-    }
-
-    fn is_time(&mut self, cx: &mut Context<'_>) -> bool {
-        self.next.has_elapsed() || self.next.poll(cx).is_ready()
     }
 }
 

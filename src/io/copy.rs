@@ -7,13 +7,13 @@
 
 use super::poll_read::PollRead;
 use super::poll_write::{PollWrite, written};
+use super::read_buffer::{CHUNK, check_read};
 use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-/// The first buffer of a copy, and the largest: a read that fills the buffer makes the next one twice as large.
-const CHUNK: usize = 8 << 10;
+/// The largest buffer of a copy: a read that fills its buffer makes the next one twice as large.
 const LARGEST: usize = 64 << 10;
 
 /// One direction of a copy.
@@ -114,10 +114,7 @@ impl Transfer {
         self.buffer.resize(self.chunk, 0);
         let n = ready!(reader.poll_read(cx, &mut self.buffer))?;
         let room = self.buffer.len();
-        assert!(
-            n <= room,
-            "a stream says that it has read {n} bytes into {room}"
-        ); // R125
+        check_read(n, room);
         (self.start, self.end) = (0, n);
         self.is_at_end = n == 0;
         if n == room {

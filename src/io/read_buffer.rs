@@ -94,12 +94,21 @@ impl ReadBuffer {
     ///
     /// If there was not so much (R125).
     pub(super) fn add(&mut self, len: usize, room: usize) {
-        assert!(
-            len <= room,
-            "a stream says that it has read {len} bytes into {room}"
-        );
+        check_read(len, room);
         self.end += len;
     }
+}
+
+/// Checks that a read has returned no more than there was room for.
+///
+/// # Panics
+///
+/// If it has (R125).
+pub(super) fn check_read(len: usize, room: usize) {
+    assert!(
+        len <= room,
+        "a stream says that it has read {len} bytes into {room}"
+    );
 }
 
 /// A search for the first of several separators, which looks at each byte once (R120).
