@@ -7,6 +7,7 @@ use super::orphans;
 use super::running::{ChildOptions, ExitWatch, Process, Running, resume};
 use crate::event_loop::panics::FirstPanic;
 use crate::event_loop::{Attachment, LoopHandle};
+use crate::poll::VirtualChild;
 use crate::signal::{Signal, SignalCallback};
 use readily_sys::errno;
 use readily_sys::exit_fd::ExitFd;
@@ -56,12 +57,12 @@ pub(super) fn watch(
     with(handle, |children| {
         children.running.borrow_mut().push(Rc::clone(&child));
     });
-    let is_watched = match by {
-        _ if child.simulated.is_some() => by_report(&child),
-        ExitWatch::Best => by_descriptor(handle, &child) || by_signal(handle, &child),
-        ExitWatch::Descriptor => by_descriptor(handle, &child),
-        ExitWatch::Signal => by_signal(handle, &child),
-        ExitWatch::Timer => false,
+    let is_watched = match (&child.simulated, by) {
+        (Some(simulated), _) => by_report(&child, &**simulated),
+        (None, ExitWatch::Best) => by_descriptor(handle, &child) || by_signal(handle, &child),
+        (None, ExitWatch::Descriptor) => by_descriptor(handle, &child),
+        (None, ExitWatch::Signal) => by_signal(handle, &child),
+        (None, ExitWatch::Timer) => false,
     };
     if !is_watched {
         child.check_later();
@@ -69,17 +70,14 @@ pub(super) fn watch(
     child
 }
 
-fn by_report(child: &Rc<Running>) -> bool {
+fn by_report(child: &Rc<Running>, simulated: &dyn VirtualChild) -> bool {
     let me = Rc::downgrade(child);
-    let reported = move || {
+    simulated.on_exit(Box::new(move || {
         if let Some(me) = me.upgrade() {
             me.check_soon();
         }
-    };
-    let simulated = child.simulated.as_ref();
-    simulated
-        .map(|child| child.on_exit(Box::new(reported)))
-        .is_some()
+    }));
+    true
 }
 
 fn by_descriptor(handle: &LoopHandle, child: &Rc<Running>) -> bool {
