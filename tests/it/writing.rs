@@ -19,7 +19,7 @@ use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A stream that takes this many bytes, and no more until it is told to.
+/// A stream that has room for this many bytes, and no more until the test makes some.
 #[derive(Clone, Default)]
 struct Slow {
     room: Rc<Cell<usize>>,
