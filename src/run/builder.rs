@@ -81,8 +81,9 @@ impl RunnerBuilder {
     /// use readily::{Error, Runner};
     ///
     /// # use readily::signal::{Signal, signal};
-    /// # let listener = readily::run(async { signal(Signal::INT) })?;
-    /// # if listener.is_ok_and(|int| int.is_ignored()) { return Ok(()); } // a shell's `&`
+    /// # // Asked on the loop: a listener whose loop is closed does not know it.
+    /// # let is_ignored = async { signal(Signal::INT).is_ok_and(|int| int.is_ignored()) };
+    /// # if readily::run(is_ignored)? { return Ok(()); } // a shell's `&`
     /// let mut runner = Runner::builder().cancel_on_sigint(true).build()?;
     /// # let me = std::process::id().to_string();
     /// let ended = runner.run(async {
