@@ -11,12 +11,14 @@
 //! curl -v 'http://127.0.0.1:8081/?n=20'
 //! ```
 
+#[path = "common/options.rs"]
+mod options;
 #[path = "common/server.rs"]
 mod server;
 
+use options::Options;
 use readily::io::{TcpStream, copy_bidirectional};
 use readily::wait_for;
-use server::Options;
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
@@ -38,7 +40,7 @@ async fn proxy(client: TcpStream, to: Rc<str>, idle: Duration) -> io::Result<()>
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let usage = format!("proxy --to host:port {}", server::USAGE);
+    let usage = format!("proxy --to host:port {}", options::USAGE);
     let mut to: Option<Rc<str>> = None;
     let options = Options::parse(&usage, |name, value| {
         if name == "--to" {

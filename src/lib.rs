@@ -136,6 +136,7 @@
 //! | [`EventLoop`] | The loop itself. `run` runs it until it has no work; `turn` waits once and runs what is ready. |
 //! | [`LoopHandle::register`], [`Key`] | Watch a descriptor; the key names the registration. |
 //! | [`Interest`], [`Trigger`], [`Readiness`] | The conditions that a program asks for, how often they are reported, and the conditions that the kernel reports. |
+//! | [`transport::Protocol`], [`transport::Transport`] | A connection with a buffer for what is written; asyncio's protocols. [`LoopHandle::create_server`] and [`LoopHandle::create_connection`] make them. |
 //! | [`LoopHandle::call_soon`], [`call_later`](LoopHandle::call_later), [`call_at`](LoopHandle::call_at) | Queue a closure to run soon, after a delay or at a given time; [`CallHandle`] and [`TimerHandle`] cancel it. |
 //!
 //! **From another thread**
@@ -209,6 +210,7 @@ pub mod spi;
 pub mod sync;
 pub mod task;
 pub mod time;
+pub mod transport;
 
 // What nearly every program uses. A name that is public here has no other public path, and what is
 // not here has one in its module (`tests/tidy`).

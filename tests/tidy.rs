@@ -99,7 +99,15 @@ const LAYERS: &[&[&str]] = &[
     &["event_loop"],
     &["task"],
     &["blocking"],
-    &["time", "combine", "group", "io", "sync", "signal"],
+    &[
+        "time",
+        "combine",
+        "group",
+        "io",
+        "sync",
+        "signal",
+        "transport",
+    ],
     &["process", "run", "spi"],
     &["process_pool", "cores"],
     &["lib", "book"],
@@ -566,7 +574,7 @@ fn numbers(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let is_number = |word: &&str| {
         let (letter, digits) = word.split_at(word.len().min(1));
-        "LCWTSPFQGXM".contains(letter)
+        "LCWTSPFQGXMD".contains(letter)
             && !letter.is_empty()
             && (1..=2).contains(&digits.len())
             && digits.chars().all(|c| c.is_ascii_digit())
@@ -583,7 +591,7 @@ fn the_index_of_invariants_is_honest() {
         .filter(|line| line.starts_with("| **"))
         .map(|line| (line[4..].split("**").next().unwrap().to_owned(), line))
         .collect();
-    assert_eq!(rows.len(), 72, "the index has its rows");
+    assert_eq!(rows.len(), 76, "the index has its rows");
     let mut complaints = Vec::new();
     let mut cited = BTreeSet::new();
     for path in sources("src").into_iter().chain(sources("testing/src")) {

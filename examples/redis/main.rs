@@ -18,6 +18,8 @@
 
 #[path = "../common/answers.rs"]
 mod answers;
+#[path = "../common/options.rs"]
+mod options;
 #[path = "../common/server.rs"]
 mod server;
 
@@ -25,10 +27,10 @@ mod resp;
 mod store;
 
 use answers::Answers;
+use options::Options;
 use readily::CancellationToken;
 use readily::io::{BufReader, ReadError, TcpStream};
 use resp::{Answer, LONGEST, Wrong};
-use server::Options;
 use std::cell::RefCell;
 use std::error::Error;
 use std::io;
@@ -77,7 +79,7 @@ async fn serve(
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let usage = format!("redis {} [--memory bytes, default 1 GiB]", server::USAGE);
+    let usage = format!("redis {} [--memory bytes, default 1 GiB]", options::USAGE);
     let mut memory = 1 << 30;
     let options = Options::parse(&usage, |name, value| {
         if name != "--memory" {

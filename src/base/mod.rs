@@ -6,6 +6,7 @@
 //!
 //! The notes' "I/O, timers and callbacks" (N1) all end up in one of these.
 
+pub(crate) mod byte_queue;
 pub mod clock;
 pub(crate) mod fd_slab;
 pub(crate) mod fd_table;

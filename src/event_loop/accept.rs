@@ -85,7 +85,6 @@ impl LoopHandle {
     /// event_loop.run()?;
     /// # Ok::<(), readily::Error>(())
     /// ```
-    #[doc(alias = "create_server")]
     #[doc(alias = "start_server")]
     #[track_caller]
     pub fn listen<F, C>(

@@ -18,6 +18,17 @@ use crate::base::slab::SlabKey;
 use std::panic::Location;
 use std::time::Duration;
 
+/// A call of a callback that is not for an event.
+#[derive(Clone, Copy)]
+enum Unasked {
+    /// The connection was accepted.
+    Open,
+    /// Its deadline has passed, which this line has set.
+    Timeout(&'static Location<'static>),
+    /// Its owner has something to do.
+    Write,
+}
+
 impl LoopHandle {
     /// Sets the deadline of a registration: [`on_timeout`](crate::Callbacks::on_timeout) runs once, `after`
     /// from now. A deadline that was set before is replaced; `None` clears it. The deadline ends with the
@@ -99,34 +110,47 @@ impl LoopHandle {
             // The timer has fired: there is nothing to cancel.
             registration.has_deadline.set(false);
             let _ = self.registry.take_deadline(registration.state.get().fd);
-            self.call_one(registration, Some(site));
+            self.call_one(registration, Unasked::Timeout(site));
         }
     }
 
     /// Runs `on_open` of a connection that a listener has accepted. The listener's `accept` closure
     /// has returned by then: neither runs inside the other (L3).
     pub(super) fn open(&self, registration: RegistrationRc) {
-        self.call_one(registration, None);
+        self.call_one(registration, Unasked::Open);
+    }
+
+    /// Queues a call of `on_write` of a registration, as if there were room: for callbacks of this crate that
+    /// have something to do and no event. If it is gone by then, this does nothing.
+    pub(crate) fn call_write_soon(&self, key: Key, site: &'static Location<'static>) {
+        let slot = key.slot;
+        self.call_soon_from(site, move |handle| {
+            if let Some(registration) = handle.registry.get(slot) {
+                handle.call_one(registration, Unasked::Write);
+            }
+        });
     }
 
     /// Calls one callback outside a batch of events. If it panics, its registration is removed, as
     /// in a batch.
-    fn call_one(&self, registration: RegistrationRc, deadline: Option<&'static Location<'static>>) {
+    fn call_one(&self, registration: RegistrationRc, unasked: Unasked) {
         let called = catch(|| {
             // L3: no turn runs inside another, so the callbacks are never borrowed already.
             if let Some(mut callbacks) = registration.borrow_tail() {
                 let cx = Cx::new(self, &registration);
-                match deadline {
-                    Some(_) => callbacks.on_timeout(&cx),
-                    None => callbacks.on_open(&cx),
+                match unasked {
+                    Unasked::Timeout(_) => callbacks.on_timeout(&cx),
+                    Unasked::Open => callbacks.on_open(&cx),
+                    Unasked::Write => callbacks.on_write(&cx),
                 }
             }
         });
         if let Err(payload) = called {
             let removed = self.deregister(registration.slot());
-            let origin = match deadline {
-                Some(site) => Origin::Timer { site },
-                None => registration.origin(Branch::Connect),
+            let origin = match unasked {
+                Unasked::Timeout(site) => Origin::Timer { site },
+                Unasked::Open => registration.origin(Branch::Connect),
+                Unasked::Write => registration.origin(Branch::Write),
             };
             // Before a panic of its destructors, so that the callback's panic is the first.
             self.apply_panic_policy(payload, origin);

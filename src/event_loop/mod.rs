@@ -40,6 +40,7 @@ mod accept;
 pub(crate) mod accept_backoff;
 mod arming;
 mod attachment;
+mod by_key;
 pub(crate) mod call_handles;
 pub(crate) mod callbacks;
 mod close;

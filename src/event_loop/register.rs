@@ -105,7 +105,6 @@ impl LoopHandle {
     /// As [`register`](LoopHandle::register); if the system refuses the connection at once,
     /// [`Error::Io`] with the callbacks but without a descriptor.
     #[doc(alias = "sock_connect")]
-    #[doc(alias = "create_connection")]
     #[track_caller]
     pub fn connect<C: Callbacks + 'static>(
         &self,

@@ -7,15 +7,13 @@
 //! In asyncio: `StreamWriter`, with `drain` and `set_write_buffer_limits`.
 
 use super::poll_write::{PollWrite, written};
+use crate::base::byte_queue::ByteQueue;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
 /// The high mark of a [`BufWriter`], if none is given; the low mark is a quarter of it.
 pub const DEFAULT_HIGH_MARK: usize = 64 << 10;
-
-/// An empty buffer of more bytes is freed.
-const KEPT: usize = 16 << 10;
 
 /// A writer with a buffer, over any [`PollWrite`].
 ///
@@ -45,9 +43,7 @@ const KEPT: usize = 16 << 10;
 #[derive(Debug)]
 pub struct BufWriter<W> {
     stream: W,
-    buffer: Vec<u8>,
-    /// The bytes before this are written.
-    start: usize,
+    buffer: ByteQueue,
     low: usize,
     high: usize,
     /// The buffer was above the high mark, and has not come down to the low one since.
@@ -82,8 +78,7 @@ impl<W: PollWrite> BufWriter<W> {
         assert!(low <= high, "the low mark is not above the high one");
         Self {
             stream,
-            buffer: Vec::new(),
-            start: 0,
+            buffer: ByteQueue::default(),
             low,
             high,
             is_draining: false,
@@ -123,12 +118,7 @@ impl<W: PollWrite> BufWriter<W> {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        if self.start >= self.buffer.len() / 2 {
-            // Half of it at least is room, so no byte is moved more than once on average.
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.extend_from_slice(bytes);
+        self.buffer.push(bytes);
     }
 
     /// Waits until the buffer is not above its high mark: at once if it is not; else until it is down to the low
@@ -157,16 +147,10 @@ impl<W: PollWrite> BufWriter<W> {
     /// Writes until so many bytes are left at most.
     fn poll_down_to(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         while self.buffered() > left {
-            let bytes = &self.buffer[self.start..];
+            let bytes = self.buffer.as_slice();
             let n = ready!(self.stream.poll_write(cx, bytes))?;
-            self.start += written(n, bytes.len())?;
-        }
-        if self.start == self.buffer.len() {
-            self.start = 0;
-            self.buffer.clear();
-            if self.buffer.capacity() > KEPT {
-                self.buffer = Vec::new(); // R126
-            }
+            let n = written(n, bytes.len())?;
+            self.buffer.take(n);
         }
         Poll::Ready(Ok(()))
     }
@@ -202,7 +186,7 @@ impl<W: PollWrite> BufWriter<W> {
     #[must_use]
     #[doc(alias = "get_write_buffer_size")]
     pub fn buffered(&self) -> usize {
-        self.buffer.len() - self.start
+        self.buffer.len()
     }
 
     /// The stream.
@@ -219,9 +203,8 @@ impl<W: PollWrite> BufWriter<W> {
 
     /// Returns the stream, and the bytes that it has not taken.
     #[must_use]
-    pub fn into_parts(mut self) -> (W, Vec<u8>) {
-        self.buffer.drain(..self.start);
-        (self.stream, self.buffer)
+    pub fn into_parts(self) -> (W, Vec<u8>) {
+        (self.stream, self.buffer.into_vec())
     }
 }
 

@@ -67,6 +67,7 @@ mod tasks;
 mod tcp_options;
 mod threads;
 mod timers;
+mod transports;
 mod unix_paths;
 mod unix_streams;
 mod unseen;

@@ -1,9 +1,12 @@
-//! The examples `http`, `redis` and `proxy` as their users run them: requests that are right, wrong, many at
+//! The examples `http`, `http_callbacks`, `redis` and `proxy` as their users run them: requests that are right, wrong, many at
 //! once, slow, or without an end, and clients that do not read.
 
 use crate::servers::{Server, example, watched};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+
+/// The same server in both styles.
+const HTTP: [&str; 2] = ["http", "http_callbacks"];
 
 fn start(name: &str, args: &[&str]) -> Server {
     Server::start_by(example(name).args(args))
@@ -38,8 +41,9 @@ fn expect(stream: &mut TcpStream, expected: &[u8]) {
 #[test]
 fn http_requests_that_arrive_together_are_answered_in_their_order() {
     let Some(_guard) = watched() else { return };
-    let server = start("http", &[]);
-    let requests = "GET /?n=3 HTTP/1.1\r\nHost: a\r\n\r\n\
+    for http in HTTP {
+        let server = start(http, &[]);
+        let requests = "GET /?n=3 HTTP/1.1\r\nHost: a\r\n\r\n\
         HEAD /?n=3 HTTP/1.1\r\nHost: a\r\n\r\n\
         POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello\
         POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n\
@@ -47,94 +51,96 @@ fn http_requests_that_arrive_together_are_answered_in_their_order() {
         GET /nowhere HTTP/1.1\nHost: a\n\n\
         PUT / HTTP/1.1\r\nHost: a\r\n\r\n\
         GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET";
-    let head = |status, length| format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n");
-    let expected = [
-        head("200 OK", 3) + "\r\nxxx",
-        head("200 OK", 3) + "\r\n",
-        head("200 OK", 5) + "\r\nhello",
-        head("200 OK", 13) + "\r\nabc0123456789",
-        head("404 Not Found", 0) + "\r\n",
-        head("405 Method Not Allowed", 0) + "Allow: GET, HEAD, POST\r\n\r\n",
-        head("200 OK", 0) + "Connection: close\r\n\r\n",
-    ];
-    assert_eq!(answer_to(&server, requests.as_bytes()), expected.concat());
-    // The same, one byte at a time.
-    let mut stream = server.connect();
-    stream.set_nodelay(true).expect("it is connected");
-    for byte in requests.as_bytes() {
-        // It closes behind the last whole request.
-        if stream.write_all(&[*byte]).is_err() {
-            break;
+        let head = |status, length| format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n");
+        let expected = [
+            head("200 OK", 3) + "\r\nxxx",
+            head("200 OK", 3) + "\r\n",
+            head("200 OK", 5) + "\r\nhello",
+            head("200 OK", 13) + "\r\nabc0123456789",
+            head("404 Not Found", 0) + "\r\n",
+            head("405 Method Not Allowed", 0) + "Allow: GET, HEAD, POST\r\n\r\n",
+            head("200 OK", 0) + "Connection: close\r\n\r\n",
+        ];
+        assert_eq!(answer_to(&server, requests.as_bytes()), expected.concat());
+        // The same, one byte at a time.
+        let mut stream = server.connect();
+        stream.set_nodelay(true).expect("it is connected");
+        for byte in requests.as_bytes() {
+            // It closes behind the last whole request.
+            if stream.write_all(&[*byte]).is_err() {
+                break;
+            }
         }
+        assert_eq!(to_end(stream), expected.concat());
+        // The client ends the stream in the middle of a request: those before are answered.
+        let half = "GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na";
+        assert_eq!(
+            answer_to(&server, half.as_bytes()),
+            head("200 OK", 0) + "\r\n"
+        );
+        assert_eq!(
+            answer_to(&server, &half.as_bytes()[..60]),
+            head("200 OK", 0) + "\r\n"
+        );
+        // HTTP/1.0 keeps a connection if both sides say so.
+        let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n";
+        let expected = head("200 OK", 0)
+            + "Connection: keep-alive\r\n\r\n"
+            + &head("200 OK", 0)
+            + "Connection: close\r\n\r\n";
+        assert_eq!(answer_to(&server, old.as_bytes()), expected);
     }
-    assert_eq!(to_end(stream), expected.concat());
-    // The client ends the stream in the middle of a request: those before are answered.
-    let half =
-        "GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na";
-    assert_eq!(
-        answer_to(&server, half.as_bytes()),
-        head("200 OK", 0) + "\r\n"
-    );
-    assert_eq!(
-        answer_to(&server, &half.as_bytes()[..60]),
-        head("200 OK", 0) + "\r\n"
-    );
-    // HTTP/1.0 keeps a connection if both sides say so.
-    let old = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n";
-    let expected = head("200 OK", 0)
-        + "Connection: keep-alive\r\n\r\n"
-        + &head("200 OK", 0)
-        + "Connection: close\r\n\r\n";
-    assert_eq!(answer_to(&server, old.as_bytes()), expected);
 }
 
 #[test]
 fn http_requests_that_are_wrong_or_too_long_are_refused() {
     let Some(_guard) = watched() else { return };
-    let server = start("http", &["--idle", "200"]);
-    let post = |headers: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n");
-    let refused = [
-        (400, "nonsense\r\n\r\n".to_owned()),
-        (400, "GET / HTTP/1.1\r\n\r\n".to_owned()),
-        (
-            400,
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(),
-        ),
-        (
-            400,
-            "GET /?n=many HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
-        ),
-        (505, "GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned()),
-        (400, post("Content-Length: +1")),
-        (400, post("Content-Length: 1\r\nContent-Length: 1")),
-        (400, post("Content-Length: 1\r\nTransfer-Encoding: chunked")),
-        (501, post("Transfer-Encoding: gzip")),
-        (413, post("Content-Length: 99999999999999999999999")),
-        (413, post("Transfer-Encoding: chunked") + "200000\r\n"),
-        (
-            400,
-            post("Transfer-Encoding: chunked") + "3\r\nabcd\r\n0\r\n\r\n",
-        ),
-        (400, post("Transfer-Encoding: chunked") + "x\r\n"),
-        (431, post(&format!("X: {}", "a".repeat(1 << 15)))),
-        (431, post(&"X: a\r\n".repeat(65))),
-        // Without an end: after the time for which a client may be idle.
-        (408, "GET / HTTP/1.1\r\nHo".to_owned()),
-        (408, post("Content-Length: 2") + "a"),
-    ];
-    for (status, request) in refused {
-        let mut stream = server.connect();
-        // A server that has refused the beginning may not read the rest.
-        let _sent = stream.write_all(request.as_bytes());
-        let answer = to_end(stream);
-        let begin = format!("HTTP/1.1 {status} ");
-        let shown = request.escape_default().to_string();
-        assert!(answer.starts_with(&begin), "{:.99}: {answer}", shown);
-        assert!(
-            answer.contains("\r\nConnection: close\r\n"),
-            "{:.99}: {answer}",
-            shown
-        );
+    for http in HTTP {
+        let server = start(http, &["--idle", "200"]);
+        let post = |headers: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n");
+        let refused = [
+            (400, "nonsense\r\n\r\n".to_owned()),
+            (400, "GET / HTTP/1.1\r\n\r\n".to_owned()),
+            (
+                400,
+                "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(),
+            ),
+            (
+                400,
+                "GET /?n=many HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_owned(),
+            ),
+            (505, "GET / HTTP/3.0\r\nHost: a\r\n\r\n".to_owned()),
+            (400, post("Content-Length: +1")),
+            (400, post("Content-Length: 1\r\nContent-Length: 1")),
+            (400, post("Content-Length: 1\r\nTransfer-Encoding: chunked")),
+            (501, post("Transfer-Encoding: gzip")),
+            (413, post("Content-Length: 99999999999999999999999")),
+            (413, post("Transfer-Encoding: chunked") + "200000\r\n"),
+            (
+                400,
+                post("Transfer-Encoding: chunked") + "3\r\nabcd\r\n0\r\n\r\n",
+            ),
+            (400, post("Transfer-Encoding: chunked") + "x\r\n"),
+            (431, post(&format!("X: {}", "a".repeat(1 << 15)))),
+            (431, post(&"X: a\r\n".repeat(65))),
+            // Without an end: after the time for which a client may be idle.
+            (408, "GET / HTTP/1.1\r\nHo".to_owned()),
+            (408, post("Content-Length: 2") + "a"),
+        ];
+        for (status, request) in refused {
+            let mut stream = server.connect();
+            // A server that has refused the beginning may not read the rest.
+            let _sent = stream.write_all(request.as_bytes());
+            let answer = to_end(stream);
+            let begin = format!("HTTP/1.1 {status} ");
+            let shown = request.escape_default().to_string();
+            assert!(answer.starts_with(&begin), "{:.99}: {answer}", shown);
+            assert!(
+                answer.contains("\r\nConnection: close\r\n"),
+                "{:.99}: {answer}",
+                shown
+            );
+        }
     }
 }
 
@@ -142,18 +148,19 @@ fn http_requests_that_are_wrong_or_too_long_are_refused() {
 #[test]
 fn http_and_redis_answer_before_they_wait_for_the_rest() {
     let Some(_guard) = watched() else { return };
-    let server = start("http", &[]);
-    let mut stream = server.connect();
-    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
-    stream.write_all(request).expect("it is connected");
-    let answers = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
-    expect(&mut stream, answers);
-    stream.write_all(b"ab").expect("it is connected");
-    expect(
-        &mut stream,
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
-    );
-
+    for http in HTTP {
+        let server = start(http, &[]);
+        let mut stream = server.connect();
+        let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+        stream.write_all(request).expect("it is connected");
+        let answers = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+        expect(&mut stream, answers);
+        stream.write_all(b"ab").expect("it is connected");
+        expect(
+            &mut stream,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
+        );
+    }
     let server = start("redis", &[]);
     let mut stream = server.connect();
     stream
@@ -168,25 +175,27 @@ fn http_and_redis_answer_before_they_wait_for_the_rest() {
 #[test]
 fn a_client_that_does_not_read_costs_little_memory_and_is_disconnected() {
     let Some(_guard) = watched() else { return };
-    let server = start("http", &["--idle", "300"]);
-    let ask = |server: &Server| {
-        assert!(answer_to(server, b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 OK"));
-    };
-    ask(&server);
-    let (memory, descriptors) = (server.memory(), server.descriptors());
-    let mut streams: Vec<_> = (0..20).map(|_| server.connect()).collect();
-    for stream in &mut streams {
-        let request = b"GET /?n=1073741824 HTTP/1.1\r\nHost: a\r\n\r\n";
-        stream.write_all(request).expect("it is connected");
-    }
-    ask(&server);
-    // Until all are disconnected, while others are served.
-    let mut most = 0;
-    while server.descriptors() > descriptors {
+    for http in HTTP {
+        let server = start(http, &["--idle", "300"]);
+        let ask = |server: &Server| {
+            assert!(answer_to(server, b"GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 OK"));
+        };
         ask(&server);
-        most = most.max(server.memory());
+        let (memory, descriptors) = (server.memory(), server.descriptors());
+        let mut streams: Vec<_> = (0..20).map(|_| server.connect()).collect();
+        for stream in &mut streams {
+            let request = b"GET /?n=1073741824 HTTP/1.1\r\nHost: a\r\n\r\n";
+            stream.write_all(request).expect("it is connected");
+        }
+        ask(&server);
+        // Until all are disconnected, while others are served.
+        let mut most = 0;
+        while server.descriptors() > descriptors {
+            ask(&server);
+            most = most.max(server.memory());
+        }
+        assert!(most < memory + 20 * 512, "{memory} KiB, then {most}");
     }
-    assert!(most < memory + 20 * 512, "{memory} KiB, then {most}");
 }
 
 #[test]
@@ -238,6 +247,12 @@ fn http_and_redis_finish_at_sigterm_what_has_begun() {
     for (name, first, second, answer) in [
         (
             "http",
+            "GET / HTTP/1.1\r\nHost",
+            ": a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        ),
+        (
+            "http_callbacks",
             "GET / HTTP/1.1\r\nHost",
             ": a\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -376,7 +391,7 @@ fn redis_commands_that_are_malformed_or_too_long_end_the_connection() {
 #[test]
 fn a_proxy_passes_on_requests_and_ends_and_closes_what_is_idle() {
     let Some(_guard) = watched() else { return };
-    let http = start("http", &[]);
+    let http = start("http_callbacks", &[]);
     let to = format!("localhost:{}", http.addr.port());
     let mut proxy = start("proxy", &["--to", &to, "--idle", "300"]);
     let request = b"GET /?n=1000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

@@ -39,6 +39,7 @@ mod sync;
 mod tasks;
 mod timing;
 mod touchy;
+mod transports;
 mod waits;
 mod wakes;
 mod writing;

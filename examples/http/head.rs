@@ -1,35 +1,21 @@
 //! The head of a request, and what is checked of it.
 
-use crate::body::Framing;
 use httparse::{EMPTY_HEADER, Header, Status};
-use readily::io::{BufReader, ReadError, TcpStream};
-use std::io;
 
 /// The most headers.
 const HEADERS: usize = 64;
+/// The longest head, in bytes.
+pub(crate) const HEAD: usize = 16 << 10;
+/// The longest body, in bytes.
+pub(crate) const LONGEST_BODY: usize = 1 << 20;
+/// How a head ends; clients that send no carriage returns are served, too.
+pub(crate) const ENDS: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
 
-/// Why there is no request: the status to answer, or the stream has failed.
-pub(crate) enum Wrong {
-    Status(u16),
-    Io(io::Error),
-}
-
-impl From<ReadError> for Wrong {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::TooLong { .. } => Self::Status(400),
-            error => Self::Io(error.into()),
-        }
-    }
-}
-
-/// Reads the head of a request.
-pub(crate) async fn read(reader: &mut BufReader<&TcpStream>) -> Result<Request, Wrong> {
-    match reader.read_until_any(&[b"\n\r\n", b"\n\n"]).await {
-        Ok(head) => Request::parse(head).map_err(Wrong::Status),
-        Err(ReadError::TooLong { .. }) => Err(Wrong::Status(431)),
-        Err(error) => Err(error.into()),
-    }
+/// How a body is sent.
+#[derive(Clone, Copy)]
+pub(crate) enum Framing {
+    Length(usize),
+    Chunked,
 }
 
 /// What the server uses of a head.
@@ -46,7 +32,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// Parses a whole head. An error is the status to answer.
-    fn parse(head: &[u8]) -> Result<Self, u16> {
+    pub(crate) fn parse(head: &[u8]) -> Result<Self, u16> {
         let mut headers = [EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
         match parsed.parse(head) {

@@ -1,21 +1,35 @@
-//! The body of a request: so many bytes, or chunks.
+//! Reading a request: its head, and its body.
 
-use crate::request::Wrong;
-use readily::io::{BufReader, TcpStream};
+use crate::head::{ENDS, Framing, LONGEST_BODY, Request};
+use readily::io::{BufReader, ReadError, TcpStream};
 use std::io;
 
-/// The longest body, in bytes.
-pub(crate) const LONGEST: usize = 1 << 20;
+/// Why there is no request: the status to answer, or the stream has failed.
+pub(crate) enum Wrong {
+    Status(u16),
+    Io(io::Error),
+}
 
-/// How a body is sent.
-#[derive(Clone, Copy)]
-pub(crate) enum Framing {
-    Length(usize),
-    Chunked,
+impl From<ReadError> for Wrong {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::TooLong { .. } => Self::Status(400),
+            error => Self::Io(error.into()),
+        }
+    }
+}
+
+/// Reads the head of a request.
+pub(crate) async fn head(reader: &mut BufReader<&TcpStream>) -> Result<Request, Wrong> {
+    match reader.read_until_any(&ENDS).await {
+        Ok(head) => Request::parse(head).map_err(Wrong::Status),
+        Err(ReadError::TooLong { .. }) => Err(Wrong::Status(431)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a body.
-pub(crate) async fn read(
+pub(crate) async fn body(
     reader: &mut BufReader<&TcpStream>,
     framing: Framing,
 ) -> Result<Vec<u8>, Wrong> {
@@ -50,7 +64,7 @@ pub(crate) async fn read(
         trailers += line.len();
         match line.len() {
             2 => return Ok(body),
-            _ if trailers > LONGEST => return Err(Wrong::Status(431)),
+            _ if trailers > LONGEST_BODY => return Err(Wrong::Status(431)),
             _ => {}
         }
     }
@@ -62,7 +76,7 @@ async fn append(
     mut length: usize,
     body: &mut Vec<u8>,
 ) -> Result<(), Wrong> {
-    if length > LONGEST - body.len() {
+    if length > LONGEST_BODY - body.len() {
         return Err(Wrong::Status(413));
     }
     while length > 0 {

@@ -1,0 +1,248 @@
+//! A connection: the callbacks of its registration, which call the protocol.
+//!
+//! Each callback does its own part, and then `settle`: whatever the state says is next, until nothing is. The
+//! interest is set once, at the end. A call that comes without an event, `on_write`, is how a transport
+//! that was used elsewhere gets here.
+//!
+//! In asyncio: `_SelectorSocketTransport`.
+
+use super::handle::Transport;
+use super::members::Member;
+use super::protocol::Protocol;
+use super::shared::{Shared, is_no_error};
+use super::state::{Once, Phase, Step};
+use crate::event_loop::loop_handle::{Callbacks, Cx};
+use crate::event_loop::{Attachment, LoopHandle};
+use crate::poll::Interest;
+use std::any::Any;
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+/// The bytes that one read takes at most.
+const READ_SIZE: usize = 64 << 10;
+
+/// The buffer that all connections of a loop read into. A callback takes it out while it runs.
+#[derive(Clone, Default)]
+pub(super) struct ReadBuffer(Rc<Cell<Vec<u8>>>);
+
+impl ReadBuffer {
+    pub(super) fn of(handle: &LoopHandle) -> Self {
+        handle.attached(Self::default, Self::clone)
+    }
+}
+
+impl Attachment for ReadBuffer {
+    fn close(&self) {
+        self.0.take();
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// The callbacks of a connection.
+pub(super) struct Connection<P> {
+    pub(super) protocol: P,
+    transport: Transport,
+    buffer: ReadBuffer,
+    _end: End,
+}
+
+/// What is to be done when the registration has gone, however that was.
+struct End {
+    shared: Rc<Shared>,
+    _member: Option<Member>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.shared.key.set(None);
+        let mut state = self.shared.state.borrow_mut();
+        state.end_with(None);
+        state.phase = Phase::Lost;
+    }
+}
+
+impl<P: Protocol> Connection<P> {
+    pub(super) fn new(
+        handle: &LoopHandle,
+        protocol: P,
+        transport: &Transport,
+        member: Option<Member>,
+    ) -> Self {
+        Self {
+            protocol,
+            transport: transport.clone(),
+            buffer: ReadBuffer::of(handle),
+            _end: End {
+                shared: Rc::clone(&transport.shared),
+                _member: member,
+            },
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.transport.shared
+    }
+
+    fn begin(&self, cx: &Cx<'_>) {
+        self.shared().key.set(Some(cx.key()));
+        self.shared().is_running.set(true);
+    }
+
+    /// Reads once, and passes the bytes on. Whether there were any.
+    fn read(&mut self, cx: &Cx<'_>) -> bool {
+        let read = match self.protocol.get_buffer(&self.transport) {
+            Some([]) => Err(io::ErrorKind::InvalidInput.into()),
+            Some(place) => {
+                let read = cx.read(place);
+                if let Ok(n @ 1..) = read {
+                    self.protocol.buffer_updated(&self.transport, n);
+                }
+                read
+            }
+            None => self.read_shared(cx),
+        };
+        match read {
+            Ok(0) => {
+                self.shared().state.borrow_mut().has_end = true;
+                self.protocol.eof_received(&self.transport);
+                false
+            }
+            Ok(_) => true,
+            Err(error) if is_no_error(&error) => false,
+            Err(error) => {
+                self.transport.fail(error);
+                false
+            }
+        }
+    }
+
+    /// Reads into the buffer of the loop. It is taken out of its place meanwhile: a loop that runs inside this
+    /// callback finds none, and makes one.
+    fn read_shared(&mut self, cx: &Cx<'_>) -> io::Result<usize> {
+        let mut buffer = self.buffer.0.take();
+        buffer.resize(READ_SIZE, 0);
+        let read = cx.read(&mut buffer);
+        if let Ok(n @ 1..) = read {
+            self.protocol.data_received(&self.transport, &buffer[..n]);
+        }
+        self.buffer.0.set(buffer);
+        read
+    }
+
+    /// Does what is next until nothing is, and sets the interest.
+    fn settle(&mut self, cx: &Cx<'_>) {
+        let mut has_room = self.shared().flush();
+        loop {
+            let step = self.shared().state.borrow().next_step();
+            let Some(step) = step else { break };
+            if step == Step::TellLost {
+                self.lose();
+                return cx.close();
+            }
+            self.take(step);
+            has_room = has_room && self.shared().flush();
+        }
+        self.shared().is_running.set(false);
+        let wanted = self.shared().state.borrow().interest();
+        if cx.interest() != wanted {
+            if let Err(error) = cx.set_interest(wanted) {
+                self.transport.fail(error.into_io());
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        let mut state = self.transport.shared.state.borrow_mut();
+        match step {
+            Step::TellMade => state.phase = Phase::Open,
+            Step::TellDraining => state.draining = Once::Done,
+            Step::TellPause => state.is_told_to_pause = true,
+            Step::TellResume => {
+                state.is_told_to_pause = false;
+                state.has_risen = false;
+                state.check_mark();
+            }
+            Step::ShutDownWriting | Step::TellLost => {}
+        }
+        drop(state);
+        let (protocol, transport) = (&mut self.protocol, &self.transport);
+        match step {
+            Step::TellMade => protocol.connection_made(transport),
+            Step::TellDraining => protocol.server_draining(transport),
+            Step::TellPause => protocol.pause_writing(transport),
+            Step::TellResume => protocol.resume_writing(transport),
+            Step::ShutDownWriting => transport.shared.shut_down_writing(),
+            Step::TellLost => {}
+        }
+    }
+
+    /// Tells the protocol that the connection is lost.
+    fn lose(&mut self) {
+        let mut state = self.shared().state.borrow_mut();
+        state.end_with(None); // it closes, and all is written
+        state.phase = Phase::Lost;
+        let error = state.error.take();
+        drop(state);
+        self.shared().key.set(None);
+        self.protocol.connection_lost(&self.transport, error);
+    }
+}
+
+impl<P: Protocol> Callbacks for Connection<P> {
+    fn connected_interest(&self) -> Interest {
+        self.interest()
+    }
+
+    fn on_open(&mut self, cx: &Cx<'_>) {
+        self.begin(cx);
+        self.settle(cx);
+    }
+
+    fn on_connect(&mut self, cx: &Cx<'_>) {
+        self.begin(cx);
+        // It may have been closed on its way.
+        if self.shared().state.borrow().phase == Phase::Connecting {
+            self.shared().state.borrow_mut().phase = Phase::New;
+        }
+        self.settle(cx);
+    }
+
+    fn on_read(&mut self, cx: &Cx<'_>) {
+        self.begin(cx);
+        // It may have been paused since the kernel reported it.
+        if self.transport.is_reading() {
+            self.read(cx);
+        }
+        self.settle(cx);
+    }
+
+    fn on_write(&mut self, cx: &Cx<'_>) {
+        self.begin(cx);
+        self.shared().is_queued.set(false);
+        self.settle(cx);
+    }
+
+    fn on_timeout(&mut self, cx: &Cx<'_>) {
+        self.begin(cx);
+        self.protocol.timed_out(&self.transport);
+        self.settle(cx);
+    }
+
+    fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
+        self.begin(cx);
+        // The registration has gone: what is written from here on is lost.
+        self.shared().key.set(None);
+        // It was adopted, and has ended before it was called for the first time.
+        if self.shared().state.borrow().phase == Phase::New {
+            self.take(Step::TellMade);
+        }
+        // Both sides have ended. No more bytes come, so what is read here has an end, and that is to be told.
+        while error.is_none() && self.transport.is_reading() && self.read(cx) {}
+        self.shared().state.borrow_mut().end_with(error);
+        self.lose();
+    }
+}

@@ -1,0 +1,165 @@
+//! The state of a server: its listener, its connections, and who waits for its end.
+//!
+//! A connection is a member from before its registration is made until that has gone, however it ends: the
+//! connection has the [`Member`], whose drop takes it out. So has the listener its [`Listening`].
+//!
+//! Rule: D4.
+
+use super::closed::{Closed, ServerClosed};
+use super::handle::Transport;
+use crate::base::slab::{Slab, SlabKey};
+use crate::event_loop::call_handles::TimerHandle;
+use crate::event_loop::registry::Key;
+use crate::event_loop::{LoopHandle, WeakHandle};
+use crate::poll::Interest;
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::rc::Rc;
+
+/// What a server, its listener and its connections share.
+pub(super) struct ServerState {
+    pub(super) handle: WeakHandle,
+    pub(super) site: &'static Location<'static>,
+    /// `None` before the listener is registered, and after it has gone.
+    pub(super) listener: Cell<Option<Key>>,
+    has_listener: Cell<bool>,
+    members: RefCell<Slab<Transport>>,
+    limit: Cell<usize>,
+    /// The listener waits until a connection has gone.
+    is_full: Cell<bool>,
+    counts: Cell<ServerClosed>,
+    /// The timers of drains, which would keep the loop running.
+    limits: RefCell<Vec<TimerHandle>>,
+    pub(super) closed: Rc<Closed>,
+}
+
+impl ServerState {
+    pub(super) fn new(handle: &LoopHandle, site: &'static Location<'static>) -> Rc<Self> {
+        Rc::new(Self {
+            handle: handle.weak_handle(),
+            site,
+            listener: Cell::new(None),
+            has_listener: Cell::new(true),
+            members: RefCell::default(),
+            limit: Cell::new(usize::MAX),
+            is_full: Cell::new(false),
+            counts: Cell::default(),
+            limits: RefCell::default(),
+            closed: Rc::default(),
+        })
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.members.borrow().len()
+    }
+
+    /// All connections, for calls that are made without a borrow.
+    pub(super) fn all(&self) -> Vec<Transport> {
+        let members = self.members.borrow();
+        members.iter().map(|(_, member)| member.clone()).collect()
+    }
+
+    /// Closes all connections at once.
+    pub(super) fn abort(&self) {
+        let all = self.all();
+        let mut counts = self.counts.get();
+        counts.aborted += all
+            .iter()
+            .filter(|transport| !transport.has_ended())
+            .count();
+        self.counts.set(counts);
+        for transport in all {
+            transport.abort();
+        }
+    }
+
+    /// Keeps the timer that ends a drain, until the server is closed.
+    pub(super) fn keep_limit(&self, timer: TimerHandle) {
+        self.limits.borrow_mut().push(timer);
+    }
+
+    pub(super) fn is_accepting(&self) -> bool {
+        self.listener.get().is_some() && !self.is_full.get()
+    }
+
+    pub(super) fn limit(&self, limit: usize) {
+        self.limit.set(limit);
+        self.adjust();
+    }
+
+    /// Lets the listener wait while there are as many connections as there may be.
+    pub(super) fn adjust(&self) {
+        let is_full = self.connections() >= self.limit.get();
+        if is_full == self.is_full.get() {
+            return;
+        }
+        self.is_full.set(is_full);
+        let interest = match is_full {
+            true => Interest::NONE,
+            false => Interest::READ,
+        };
+        if let Some(listener) = self.listener.get() {
+            // It has gone, or the loop is closed.
+            let _ = self
+                .handle
+                .with(|handle| handle.set_interest_of(listener, interest));
+        }
+    }
+
+    /// Ends the listener. Its connections go on.
+    pub(super) fn stop_accepting(&self) {
+        if let Some(listener) = self.listener.get() {
+            // An error: it has gone already.
+            let _ = self.handle.with(|handle| handle.remove(listener));
+        }
+    }
+
+    /// If nothing is left, tells it to all who wait for it.
+    fn check_closed(&self) {
+        if !self.has_listener.get() && self.connections() == 0 {
+            for limit in self.limits.take() {
+                limit.cancel();
+            }
+            self.closed.set(&self.handle, self.site, self.counts.get());
+        }
+    }
+}
+
+/// The place of a connection among those of its server.
+pub(super) struct Member {
+    server: Rc<ServerState>,
+    key: SlabKey,
+}
+
+impl Member {
+    pub(super) fn new(server: &Rc<ServerState>, transport: &Transport) -> Self {
+        let key = server.members.borrow_mut().insert(transport.clone());
+        let mut counts = server.counts.get();
+        counts.served += 1;
+        server.counts.set(counts);
+        Self {
+            server: Rc::clone(server),
+            key,
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let removed = self.server.members.borrow_mut().remove(self.key);
+        drop(removed); // no user code: the connection has another one
+        self.server.adjust();
+        self.server.check_closed();
+    }
+}
+
+/// The listener of a server exists.
+pub(super) struct Listening(pub(super) Rc<ServerState>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listener.set(None);
+        self.0.has_listener.set(false);
+        self.0.check_closed();
+    }
+}

@@ -1,0 +1,66 @@
+//! Transports and protocols: streams for programs of callbacks, as asyncio has them.
+//!
+//! A [`Protocol`] is what the program does with a connection: its methods are called in a fixed order,
+//! *made, data…, end?, lost*. A [`Transport`] is what the program writes to: it keeps the bytes that the
+//! socket does not take, and may be used from anywhere on the thread of the loop, for instance from the
+//! protocol of another connection. A [`Server`] makes a protocol for each connection, limits their number,
+//! and ends them in good order.
+//!
+//! With [`Callbacks`](crate::Callbacks) a program meets each event of the kernel, and keeps its own buffers.
+//! Here it meets a connection. In coroutines the same is [`io`](crate::io).
+//!
+//! ```
+//! use readily::EventLoop;
+//! use readily::event_loop::listen_tcp;
+//! use readily::transport::{Protocol, Transport};
+//! # use std::io::{Read, Write};
+//!
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+//!         let _ = transport.write(data); // refused only if the transport closes
+//!     }
+//! }
+//!
+//! let mut event_loop = EventLoop::new()?;
+//! # event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+//! let listener = listen_tcp(([127, 0, 0, 1], 0))?;
+//! let addr = listener.local_addr()?;
+//! let server = event_loop.create_server(listener, |_cx, _accepted| Some(Echo))?;
+//! # let client = std::thread::spawn(move || {
+//! #     let mut client = std::net::TcpStream::connect(addr).unwrap();
+//! #     client.write_all(b"hello").unwrap();
+//! #     client.shutdown(std::net::Shutdown::Write).unwrap();
+//! #     let mut answer = String::new();
+//! #     client.read_to_string(&mut answer).unwrap();
+//! #     assert_eq!(answer, "hello");
+//! # });
+//! # let stopping = server.clone();
+//! # event_loop.call_later(std::time::Duration::from_millis(20), move |_| {
+//! #     stopping.drain(std::time::Duration::from_secs(10));
+//! # });
+//! event_loop.run()?; // until the server is closed, and no connection is left
+//! # client.join().unwrap();
+//! # Ok::<(), readily::Error>(())
+//! ```
+//!
+//! In the notes: connect ready, read ready, write ready, hangup ([N7]), each with the code that nearly every
+//! program writes around it.
+//!
+//! [N7]: crate::book#n7
+
+mod closed;
+mod connection;
+mod create;
+mod handle;
+mod members;
+mod protocol;
+mod server;
+mod shared;
+mod state;
+
+pub use closed::ServerClosed;
+pub use handle::{Transport, WriteError};
+pub use protocol::Protocol;
+pub use server::Server;

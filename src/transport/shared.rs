@@ -1,0 +1,119 @@
+//! What a connection and its transports share: the state, and the way to the descriptor.
+//!
+//! A transport may be used anywhere on the thread of its loop. If one of the connection's callbacks runs, that does
+//! at its end what is next; otherwise a call of one is queued ([`Shared::step_soon`]). The state is never
+//! borrowed across a call of the kernel, which may be the program's own (L8).
+
+use super::state::{Once, Phase, State};
+use crate::event_loop::{Key, LoopHandle, WeakHandle};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::panic::Location;
+use std::rc::Rc;
+
+/// What a registration and its transports share.
+pub(super) struct Shared {
+    pub(super) handle: WeakHandle,
+    /// `None` before the registration is made.
+    pub(super) key: Cell<Option<Key>>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) state: RefCell<State>,
+    /// A callback of the connection runs, and does at its end what is next.
+    pub(super) is_running: Cell<bool>,
+    /// A call of it is queued.
+    pub(super) is_queued: Cell<bool>,
+    /// The line that made the connection, or the server.
+    pub(super) site: &'static Location<'static>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        handle: &LoopHandle,
+        phase: Phase,
+        peer: Option<SocketAddr>,
+        site: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            handle: handle.weak_handle(),
+            key: Cell::new(None),
+            peer,
+            state: RefCell::new(State::new(phase)),
+            is_running: Cell::new(false),
+            is_queued: Cell::new(false),
+            site,
+        }
+    }
+
+    pub(super) fn open_loop(&self) -> Option<Rc<LoopHandle>> {
+        self.handle.upgrade_open()
+    }
+
+    /// Sends as many of `bytes` as the socket takes.
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let (Some(handle), Some(key)) = (self.open_loop(), self.key.get()) else {
+            return Ok(0);
+        };
+        match handle.write_to(key, bytes) {
+            Err(error) if is_no_error(&error) => Ok(0),
+            sent => sent,
+        }
+    }
+
+    /// Does what is next at the end of the callback that runs, or soon.
+    pub(super) fn step_soon(&self) {
+        // On the way to its registration, it has none to be called; the end of a connection has to be told.
+        let waits = self.state.borrow().phase == Phase::Connecting;
+        if waits || self.is_running.get() || self.is_queued.get() {
+            return;
+        }
+        if let (Some(handle), Some(key)) = (self.open_loop(), self.key.get()) {
+            self.is_queued.set(true);
+            handle.call_write_soon(key, self.site);
+        }
+    }
+
+    pub(super) fn end_with(&self, error: Option<io::Error>) {
+        let ends = self.state.borrow_mut().end_with(error);
+        if ends {
+            self.step_soon();
+        }
+    }
+
+    /// Sends from the buffer, once; what the socket does not take stays there. Whether more is worth trying.
+    pub(super) fn flush(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        if !state.sends() || state.buffer.is_empty() {
+            return true;
+        }
+        // L8: the kernel may be the program's own.
+        let buffer = std::mem::take(&mut state.buffer);
+        drop(state);
+        let sent = self.send(buffer.as_slice());
+        let mut state = self.state.borrow_mut();
+        state.buffer = buffer;
+        match sent {
+            Ok(n) => state.buffer.take(n),
+            Err(error) => drop(state.end_with(Some(error))),
+        }
+        state.buffer.is_empty()
+    }
+
+    pub(super) fn shut_down_writing(&self) {
+        self.state.borrow_mut().end = Once::Done;
+        let (Some(handle), Some(key)) = (self.open_loop(), self.key.get()) else {
+            return;
+        };
+        if let Err(error) = handle.shutdown_of(key, Shutdown::Write) {
+            self.state.borrow_mut().end_with(Some(error));
+        }
+    }
+}
+
+/// Whether a read or a write may be tried again.
+pub(super) fn is_no_error(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}

@@ -1,0 +1,209 @@
+//! The state of a connection, and what it has to do next.
+//!
+//! [`State::next_step`] decides, and calls nothing; `connection.rs` does what it says. So the order of a protocol's
+//! calls, *made, data…, end?, lost*, is in one place, and a call that the program makes in one of them changes
+//! no more than this state.
+//!
+//! Rules: D1, D2, D3.
+
+use crate::base::byte_queue::ByteQueue;
+use crate::poll::Interest;
+use std::io;
+
+/// The high mark of a transport's buffer, if none is given; the low mark is a quarter of it.
+pub(super) const DEFAULT_HIGH_MARK: usize = 64 << 10;
+
+/// How far a connection has come. It goes down this list only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// It is not established yet.
+    Connecting,
+    /// It is, and the protocol does not know it yet.
+    New,
+    Open,
+    /// Nothing is read or accepted any more, and what is in the buffer is written.
+    Closing,
+    /// Nothing is left to be written, or it cannot be; the protocol does not know it yet.
+    Ended,
+    /// The protocol was told.
+    Lost,
+}
+
+/// A thing that is asked for once, and done once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Once {
+    No,
+    Asked,
+    Done,
+}
+
+/// What a connection has to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    TellMade,
+    TellDraining,
+    ShutDownWriting,
+    TellPause,
+    TellResume,
+    TellLost,
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// Why it has ended, until the protocol is told.
+    pub(super) error: Option<io::Error>,
+    pub(super) buffer: ByteQueue,
+    pub(super) low: usize,
+    pub(super) high: usize,
+    /// The program has paused reading.
+    pub(super) is_paused: bool,
+    /// Reading waits until the buffer has come down.
+    pub(super) is_held: bool,
+    pub(super) has_end: bool,
+    /// The end of what this side writes.
+    pub(super) end: Once,
+    pub(super) draining: Once,
+    /// The buffer has been above its high mark since the protocol was last told to resume. It may be empty again
+    /// by the time the protocol can be told, and one that has stopped at the mark waits for that.
+    pub(super) has_risen: bool,
+    /// The protocol was told to pause writing, and not yet to resume.
+    pub(super) is_told_to_pause: bool,
+}
+
+impl State {
+    pub(super) fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            error: None,
+            buffer: ByteQueue::default(),
+            low: DEFAULT_HIGH_MARK / 4,
+            high: DEFAULT_HIGH_MARK,
+            is_paused: false,
+            is_held: false,
+            has_end: false,
+            end: Once::No,
+            draining: Once::No,
+            has_risen: false,
+            is_told_to_pause: false,
+        }
+    }
+
+    /// What is to be done next; `None` until something changes.
+    pub(super) fn next_step(&self) -> Option<Step> {
+        let buffered = self.buffer.len();
+        match self.phase {
+            Phase::Connecting | Phase::Lost => None,
+            Phase::New => Some(Step::TellMade),
+            Phase::Ended => Some(Step::TellLost),
+            Phase::Closing => (buffered == 0).then_some(Step::TellLost),
+            Phase::Open if self.draining == Once::Asked => Some(Step::TellDraining),
+            Phase::Open if self.end == Once::Asked && buffered == 0 => Some(Step::ShutDownWriting),
+            Phase::Open if !self.is_told_to_pause && self.has_risen => Some(Step::TellPause),
+            Phase::Open if self.is_told_to_pause && buffered <= self.low => Some(Step::TellResume),
+            Phase::Open => None,
+        }
+    }
+
+    /// Whether bytes of the peer are passed to the protocol.
+    pub(super) fn reads(&self) -> bool {
+        self.phase == Phase::Open && !self.is_paused && !self.is_held && !self.has_end
+    }
+
+    /// Whether bytes may be sent now.
+    pub(super) fn sends(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing)
+    }
+
+    /// What the poller is to report. A connection under way is reported by itself.
+    pub(super) fn interest(&self) -> Interest {
+        let read = match self.reads() || self.phase == Phase::Connecting {
+            true => Interest::READ,
+            false => Interest::NONE,
+        };
+        match self.sends() && !self.buffer.is_empty() {
+            true => read | Interest::WRITE,
+            false => read,
+        }
+    }
+
+    /// Keeps bytes that the socket does not take.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.push(bytes);
+        self.check_mark();
+    }
+
+    pub(super) fn check_mark(&mut self) {
+        self.has_risen |= self.buffer.len() > self.high;
+    }
+
+    /// Nothing is read or accepted from here on. `false` if that was so before.
+    pub(super) fn close(&mut self) -> bool {
+        match self.phase {
+            // Nothing was promised to a peer that is not there.
+            Phase::Connecting => self.end_with(None),
+            Phase::New | Phase::Open => {
+                self.phase = Phase::Closing;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends the connection at once. `false` if it had ended before: the first reason is the one that counts.
+    pub(super) fn end_with(&mut self, error: Option<io::Error>) -> bool {
+        if self.phase >= Phase::Ended {
+            return false;
+        }
+        self.phase = Phase::Ended;
+        self.error = error;
+        self.buffer.clear();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(buffered: usize) -> State {
+        let mut state = State::new(Phase::Open);
+        (state.low, state.high) = (2, 5);
+        state.push(&vec![0; buffered]);
+        state
+    }
+
+    #[test]
+    fn writing_pauses_above_the_high_mark_and_resumes_at_the_low_one() {
+        assert_eq!(open(5).next_step(), None);
+        assert_eq!(open(6).next_step(), Some(Step::TellPause));
+        let mut risen = open(6);
+        risen.buffer.take(6);
+        assert_eq!(risen.next_step(), Some(Step::TellPause), "it was above");
+        let mut told = open(3);
+        told.is_told_to_pause = true;
+        assert_eq!(told.next_step(), None);
+        told.buffer.take(1);
+        assert_eq!(told.next_step(), Some(Step::TellResume));
+    }
+
+    #[test]
+    fn a_close_waits_for_the_buffer_and_the_first_reason_counts() {
+        let mut state = open(1);
+        assert!(state.close() && !state.close());
+        assert_eq!((state.next_step(), state.reads()), (None, false));
+        assert!(state.end_with(Some(io::ErrorKind::BrokenPipe.into())));
+        assert!(!state.end_with(None) && state.error.is_some());
+        assert_eq!(state.next_step(), Some(Step::TellLost));
+    }
+
+    #[test]
+    fn an_end_waits_for_the_buffer_and_comes_once() {
+        let mut state = open(1);
+        state.end = Once::Asked;
+        assert_eq!(state.next_step(), None);
+        state.buffer.take(1);
+        assert_eq!(state.next_step(), Some(Step::ShutDownWriting));
+        state.end = Once::Done;
+        assert_eq!(state.next_step(), None);
+    }
+}

@@ -1,0 +1,356 @@
+//! Transports against a model of what a protocol may be told: any writes, pauses, closes and ends, by any peer, on each
+//! kernel.
+//!
+//! Invariants: D1, D2, D3.
+
+use crate::kernels::KERNELS;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use readily::poll::Poller;
+use readily::spi::VirtualFd;
+use readily::transport::{Protocol, Transport, WriteError};
+use readily::{EventLoop, PanicPolicy, spi};
+use readily_testing::strategies::faults;
+use readily_testing::{Faults, Fd, Kernel, Personality};
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What the program does to its transport: in a callback of it, or outside.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Write(usize),
+    WriteEof,
+    Pause,
+    Resume,
+    Marks(usize, usize),
+    Close,
+    Abort,
+}
+
+/// What happens between two turns.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    /// By the program, outside of a callback.
+    Act(Act),
+    /// By the program, in the next callback of the connection.
+    ActInside(Act),
+    /// By the peer.
+    Send(usize),
+    Take(usize),
+    EndSide,
+    Reset,
+    Turn,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => (0..300_usize).prop_map(Act::Write),
+        1 => (4096..9000_usize).prop_map(Act::Write),
+        1 => Just(Act::WriteEof),
+        2 => Just(Act::Pause),
+        3 => Just(Act::Resume),
+        2 => (0..50_usize, 0..400_usize).prop_map(|(low, more)| Act::Marks(low, low + more)),
+        1 => Just(Act::Close),
+        1 => Just(Act::Abort),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        4 => act().prop_map(Op::Act),
+        4 => act().prop_map(Op::ActInside),
+        4 => (1..300_usize).prop_map(Op::Send),
+        6 => (1..300_usize).prop_map(Op::Take),
+        1 => Just(Op::EndSide),
+        1 => Just(Op::Reset),
+        8 => Just(Op::Turn),
+    ];
+    vec(op, 1..60)
+}
+
+/// What the protocol was told, and what it checks by itself.
+#[derive(Default)]
+struct Told {
+    made: bool,
+    received: Vec<u8>,
+    ended: bool,
+    is_paused: bool,
+    lost: Option<Option<io::ErrorKind>>,
+    /// The bytes that `write` has accepted.
+    written: Vec<u8>,
+    inside: Vec<Act>,
+    closed: bool,
+    eof_written: bool,
+    aborted: bool,
+}
+
+/// The bytes of one direction: each position has its own value, more or less.
+fn bytes(from: usize, n: usize) -> Vec<u8> {
+    (from..from + n).map(|n| (n * 31 + n / 256) as u8).collect()
+}
+
+/// Does it, and checks what it returns against what was done before.
+fn perform(act: Act, transport: &Transport, told: &RefCell<Told>) {
+    let mut told = told.borrow_mut();
+    let is_over = told.closed || told.aborted || told.lost.is_some();
+    match act {
+        Act::Write(n) => {
+            let data = bytes(told.written.len(), n);
+            match transport.write(&data) {
+                Ok(()) => {
+                    assert!(!is_over && !told.eof_written, "a write after the end");
+                    told.written.extend_from_slice(&data);
+                }
+                Err(WriteError::AfterEof) => assert!(told.eof_written && !is_over),
+                // The connection may have failed, and the protocol is about to be told.
+                Err(_) => assert!(transport.is_closing()),
+            }
+        }
+        Act::WriteEof => {
+            if transport.write_eof().is_ok() {
+                assert!(!is_over && !told.eof_written);
+                told.eof_written = true;
+            }
+        }
+        Act::Pause => {
+            transport.pause_reading();
+            assert!(!transport.is_reading());
+        }
+        Act::Resume => {
+            transport.resume_reading();
+        }
+        Act::Marks(low, high) => {
+            transport.set_write_buffer_limits(low, high);
+            assert_eq!(transport.get_write_buffer_limits(), (low, high));
+        }
+        Act::Close => {
+            transport.close();
+            told.closed = true;
+            assert!(transport.is_closing());
+        }
+        Act::Abort => {
+            transport.abort();
+            told.aborted = true;
+            assert!(transport.is_closing() && transport.get_write_buffer_size() == 0);
+        }
+    }
+}
+
+/// For the methods of the trait that nothing overrides.
+struct Defaults;
+
+impl Protocol for Defaults {
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+struct Checked {
+    told: Rc<RefCell<Told>>,
+    /// Whether the defaults hold reading back.
+    holds: bool,
+}
+
+impl Checked {
+    fn inside(&self, transport: &Transport) {
+        let acts = std::mem::take(&mut self.told.borrow_mut().inside);
+        for act in acts {
+            perform(act, transport, &self.told);
+        }
+    }
+}
+
+impl Protocol for Checked {
+    fn connection_made(&mut self, transport: &Transport) {
+        let mut told = self.told.borrow_mut();
+        assert!(
+            !told.made && told.lost.is_none(),
+            "made twice, or after the end"
+        );
+        told.made = true;
+        drop(told);
+        self.inside(transport);
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        let mut told = self.told.borrow_mut();
+        assert!(told.made && !told.ended && told.lost.is_none());
+        assert!(!told.closed && !told.aborted, "data after a close");
+        assert!(transport.is_reading() && !data.is_empty());
+        told.received.extend_from_slice(data);
+        drop(told);
+        self.inside(transport);
+    }
+
+    fn eof_received(&mut self, transport: &Transport) {
+        let mut told = self.told.borrow_mut();
+        assert!(told.made && !told.ended && told.lost.is_none());
+        assert!(!told.closed && !told.aborted, "an end after a close");
+        told.ended = true;
+        drop(told);
+        self.inside(transport);
+    }
+
+    fn pause_writing(&mut self, transport: &Transport) {
+        let mut told = self.told.borrow_mut();
+        assert!(told.made && !told.is_paused && told.lost.is_none());
+        told.is_paused = true;
+        drop(told);
+        if self.holds {
+            Defaults.pause_writing(transport);
+        }
+        self.inside(transport);
+    }
+
+    fn resume_writing(&mut self, transport: &Transport) {
+        let mut told = self.told.borrow_mut();
+        assert!(told.is_paused && told.lost.is_none());
+        assert!(transport.get_write_buffer_size() <= transport.get_write_buffer_limits().0);
+        told.is_paused = false;
+        drop(told);
+        if self.holds {
+            Defaults.resume_writing(transport);
+        }
+        self.inside(transport);
+    }
+
+    fn connection_lost(&mut self, _transport: &Transport, error: Option<io::Error>) {
+        let mut told = self.told.borrow_mut();
+        assert!(told.lost.is_none(), "lost twice");
+        told.lost = Some(error.map(|error| error.kind()));
+    }
+}
+
+fn on(system: Option<Personality>, faults: Faults) -> (EventLoop, Kernel) {
+    let kernel = Kernel::with(faults);
+    let poller: Box<dyn Poller> = match system {
+        None => Box::new(kernel.poller()),
+        Some(system) => Box::new(kernel.kqueue(system)),
+    };
+    let event_loop = EventLoop::with(poller, Box::new(kernel.clock())).unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Propagate);
+    (event_loop, kernel)
+}
+
+/// The other end: what it has sent and taken.
+struct Peer {
+    fd: Option<Fd>,
+    sent: usize,
+    taken: Vec<u8>,
+    has_end: bool,
+    has_ended: bool,
+}
+
+impl Peer {
+    fn send(&mut self, n: usize) {
+        let Some(fd) = self.fd.as_ref().filter(|_| !self.has_ended) else {
+            return;
+        };
+        if let Ok(n) = fd.write(&bytes(self.sent, n)) {
+            self.sent += n;
+        }
+    }
+
+    /// Whether there was something to take.
+    fn take(&mut self, n: usize) -> bool {
+        let mut buffer = vec![0; n];
+        match self.fd.as_ref().map(|fd| fd.read(&mut buffer)) {
+            Some(Ok(0)) => {
+                self.has_end = true;
+                false
+            }
+            Some(Ok(n)) => {
+                self.taken.extend_from_slice(&buffer[..n]);
+                true
+            }
+            Some(Err(error)) => error.kind() == io::ErrorKind::Interrupted,
+            None => false,
+        }
+    }
+}
+
+/// Enough turns for each case; a loop that spins takes all of them.
+const TURNS: usize = 400;
+
+fn turn(event_loop: &mut EventLoop) {
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    spi::check_invariants(event_loop);
+}
+
+proptest! {
+    /// D1, D2, D3. However it is used: the order of the calls, each byte once, each end once, and a peer that
+    /// goes on taking gets all that was accepted, if the connection was closed and not aborted.
+    #[test]
+    fn a_protocol_is_told_in_order_and_each_byte_arrives_once(
+        ops in ops(), kernel in 0..KERNELS.len(), holds: bool, faults in faults(), capacity in 1..400_usize,
+    ) {
+        let (mut event_loop, kernel) = on(KERNELS[kernel], faults);
+        let (ours, theirs) = kernel.tcp().unwrap();
+        ours.set_capacity(capacity);
+        theirs.set_capacity(capacity);
+        let told = Rc::new(RefCell::new(Told::default()));
+        let protocol = Checked { told: Rc::clone(&told), holds };
+        let descriptor: Rc<dyn VirtualFd> = Rc::new(ours);
+        // An error of the poller that the faults make: nothing was registered.
+        let Ok(transport) = event_loop.create_transport(descriptor, protocol) else { return Ok(()) };
+        let mut peer = Peer { fd: Some(theirs), sent: 0, taken: Vec::new(), has_end: false, has_ended: false };
+        let mut is_reset = false;
+        for op in ops {
+            match op {
+                Op::Act(act) => perform(act, &transport, &told),
+                Op::ActInside(act) => told.borrow_mut().inside.push(act),
+                Op::Send(n) => peer.send(n),
+                Op::Take(n) => drop(peer.take(n)),
+                Op::EndSide => {
+                    peer.has_ended |= peer.fd.as_ref().is_some_and(|fd| fd.shutdown(Shutdown::Write).is_ok());
+                }
+                Op::Reset => {
+                    if let Some(fd) = peer.fd.take() {
+                        fd.reset();
+                        is_reset = true;
+                    }
+                }
+                Op::Turn => turn(&mut event_loop),
+            }
+        }
+        // The peer goes on taking, and the program wants nothing more than the end.
+        kernel.set_faults(Faults::default());
+        peer.fd.iter().for_each(|fd| fd.set_capacity(1 << 16));
+        told.borrow_mut().inside.clear();
+        transport.resume_reading();
+        for _ in 0..20 {
+            turn(&mut event_loop);
+            while peer.take(1000) {}
+        }
+        let is_open = told.borrow().lost.is_none() && !transport.is_closing();
+        if is_open {
+            let told = told.borrow();
+            let (buffered, (low, high)) = (transport.get_write_buffer_size(), transport.get_write_buffer_limits());
+            prop_assert!(!told.is_paused || buffered > low, "not resumed at {buffered}");
+            prop_assert!(told.is_paused || buffered <= high, "not paused at {buffered}");
+        }
+        perform(Act::Close, &transport, &told);
+        let mut turns = 0;
+        while told.borrow().lost.is_none() {
+            turn(&mut event_loop);
+            while peer.take(1000) {}
+            turns += 1;
+            prop_assert!(turns < TURNS, "it is never lost: {transport:?}");
+        }
+        while peer.take(1000) {}
+        prop_assert_eq!(event_loop.registered(), 0);
+        let told = told.borrow();
+        prop_assert!(told.received == bytes(0, peer.sent)[..told.received.len()]);
+        if told.ended && !is_reset {
+            prop_assert_eq!(told.received.len(), peer.sent, "bytes before the end");
+        }
+        prop_assert!(told.written.starts_with(&peer.taken));
+        let is_clean = told.lost == Some(None) && !told.aborted && !is_reset;
+        // Bytes of the peer that were not read make a close a reset, as in the system.
+        if is_clean && told.received.len() == peer.sent {
+            prop_assert_eq!(peer.taken.len(), told.written.len());
+            prop_assert!(peer.has_end);
+        }
+    }
+}
