@@ -28,6 +28,14 @@ impl FileId {
         self.inode as u16
     }
 
+    /// A hash of what is not in its [`group`](Self::group): device, and the other bits of the inode.
+    pub(crate) fn rest(self) -> u16 {
+        let odd = 0x9e37_79b9_7f4a_7c15; // spreads each bit over those above it
+        let hash =
+            (self.inode >> 16).wrapping_mul(odd) ^ self.device.wrapping_mul(odd).rotate_left(7);
+        (hash >> 48) as u16
+    }
+
     /// Of `fd`, with its type and mode (`st_mode`).
     ///
     /// # Errors

@@ -13,6 +13,7 @@ pub(crate) mod find_byte;
 #[cfg(test)]
 pub(crate) mod for_tests;
 pub mod fork;
+mod held;
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(crate) mod many;
 pub mod names;

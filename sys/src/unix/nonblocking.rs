@@ -22,48 +22,14 @@ use crate::fork::ForkGuard;
 use crate::same_file;
 use crate::sorted::SortedMap;
 use crate::unix::file_id::FileId;
+use crate::unix::held::{File, Held, Kind};
 use crate::unix::socket;
 
-/// An open file, as far as `fstat(2)` and the access mode identify it: the two ends of a pipe are one inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct File {
-    /// [`FileId::NONE`] where the system gives files of this kind no identity.
-    id: FileId,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
-    /// One of `O_RDONLY`, `O_WRONLY` and `O_RDWR`.
-    access: u8,
-    /// A file without a type, such as an eventfd: many that have nothing in common are one inode.
-    is_anonymous: bool,
-}
-
-/// What is listed of a hold.
-#[derive(Debug)]
-struct Held {
-    // Not a `File`, which would end with unused bytes.
-    id: FileId,
-    kind: Kind,
-    /// The flag is to be cleared when it ends: it has set it, or has taken that over.
-    owes: bool,
-    fd: RawFd,
-}
-
-impl Held {
-    fn new(File { id, kind }: File, fd: RawFd, owes: bool) -> Self {
-        Self { id, kind, owes, fd }
-    }
-
-    fn file(&self) -> File {
-        let Self { id, kind, .. } = *self;
-        File { id, kind }
-    }
-}
+/// Where a hold is listed: its group, and its number with the upper half first.
+type Place = [u16; 3];
 
 /// In groups, so that the holds of one file are beside each other, and by their numbers.
-type Holds = SortedMap<(u16, u32), Held>;
+type Holds = SortedMap<Place, Held>;
 
 /// What one process holds.
 #[derive(Debug)]
@@ -127,7 +93,7 @@ impl Table {
 ///
 /// It has its place in the list, its group and its number, in six bytes; what else is known of it is there.
 #[derive(Debug)]
-pub struct Hold([u16; 3]);
+pub struct Hold([u8; 6]);
 
 impl Hold {
     /// The bit of the number that says whether the file was blocking.
@@ -135,18 +101,21 @@ impl Hold {
 
     fn new(id: FileId, was_blocking: bool) -> Self {
         let number = LATEST.fetch_add(2, Ordering::Relaxed) | u32::from(was_blocking);
-        Self([id.group(), number as u16, (number >> 16) as u16])
+        let [g0, g1] = id.group().to_ne_bytes();
+        let [n0, n1, n2, n3] = number.to_be_bytes();
+        Self([g0, g1, n0, n1, n2, n3])
     }
 
-    fn place(&self) -> (u16, u32) {
-        let [group, low, high] = self.0;
-        (group, u32::from(high) << 16 | u32::from(low))
+    fn place(&self) -> Place {
+        let [g0, g1, n0, n1, n2, n3] = self.0;
+        let halves = [[n0, n1], [n2, n3]].map(u16::from_be_bytes);
+        [u16::from_ne_bytes([g0, g1]), halves[0], halves[1]]
     }
 
     /// Whether the file was blocking.
     #[must_use]
     pub fn was_blocking(&self) -> bool {
-        self.place().1 & Self::WAS_BLOCKING != 0
+        u32::from(self.0[5]) & Self::WAS_BLOCKING != 0
     }
 
     /// Ends the hold of `fd`, which must be the held descriptor. If this hold has set the flag, the file is
@@ -164,15 +133,15 @@ impl Hold {
         }
         let mut held = table.lock();
         // It is not in the list if it is the parent's.
-        let Some(this) = held.remove(self.place()).filter(|this| this.owes) else {
+        let Some(this) = held.remove(self.place()).filter(|this| this.owes()) else {
             return;
         };
-        let is_same = file(fd).is_ok_and(|now| now == this.file());
-        let is_one_file = |other| match is_same {
-            true => same_file::is_same(fd, other),
-            false => None,
-        };
-        let passed = this.id != FileId::NONE && pass_on(&mut held, &this, is_one_file);
+        let [group, ..] = self.place();
+        let now = file(fd).ok();
+        let now = now.filter(|now| (now.id.group(), now.check()) == (group, this.check));
+        let is_one_file = |other| same_file_as(fd, now?.id, other);
+        let passed = this.has_identity() && pass_on(&mut held, group, this, is_one_file);
+        let is_same = now.is_some();
         if is_same && !passed && !socket::lingers(fd) {
             // An error means that the descriptor is gone, and with it what was to be done.
             let _ = clear(fd);
@@ -201,22 +170,38 @@ pub fn hold(fd: BorrowedFd<'_>) -> io::Result<Hold> {
     Ok(hold)
 }
 
+/// Whether the number `other` is the file of `fd`, which is `id`; `None` where the system does not say and the inode
+/// is the same.
+fn same_file_as(fd: BorrowedFd<'_>, id: FileId, other: RawFd) -> Option<bool> {
+    same_file::is_same(fd, other).or_else(|| match FileId::of(other) {
+        Ok((of_other, _)) if of_other == id => None,
+        _ => Some(false),
+    })
+}
+
 /// Looks for a hold that takes over the debt of `ended`, which is off the list; `false` if the flag is to be
 /// cleared now. A hold of another descriptor that owes by itself found its file blocking, so it has another one.
 /// `is_one_file` is `None` where the system does not say: then one inode is taken for one file, and an anonymous
 /// one stays as it is, because clearing its flag now or later may make a file block that was non-blocking.
-fn pass_on(held: &mut Holds, ended: &Held, is_one_file: impl Fn(RawFd) -> Option<bool>) -> bool {
-    let (file, group) = (ended.file(), ended.id.group());
+fn pass_on(
+    held: &mut Holds,
+    group: u16,
+    ended: Held,
+    is_one_file: impl Fn(RawFd) -> Option<bool>,
+) -> bool {
     let mut is_passed = false;
-    held.visit_from((group, 0), &mut |(of, _), entry| {
-        let is_one_fd = entry.fd == ended.fd;
-        if of == group && entry.file() == file && (is_one_fd || !entry.owes) {
+    held.visit_from([group, 0, 0], &mut |[of, ..], entry| {
+        let is_one_fd = entry.fd() == ended.fd();
+        let is_alike = of == group && entry.check == ended.check;
+        if is_alike && (is_one_fd || !entry.owes()) {
             let answer = match is_one_fd {
                 true => Some(true),
-                false => is_one_file(entry.fd),
+                false => is_one_file(entry.fd()),
             };
             is_passed = answer != Some(false);
-            entry.owes |= is_passed && (answer.is_some() || !file.kind.is_anonymous);
+            if is_passed && (answer.is_some() || !ended.is_anonymous()) {
+                entry.fd = !entry.fd();
+            }
         }
         of == group && !is_passed
     });
@@ -300,7 +285,8 @@ mod tests {
         let first = hold(file.as_fd()).unwrap();
         let second = hold(duplicates[0].as_fd()).unwrap();
         // As after two thousand million others.
-        let (_, number) = second.place();
+        let [_, high, low] = second.place();
+        let number = u32::from(high) << 16 | u32::from(low);
         LATEST.store(number, Ordering::Relaxed);
         let third = hold(duplicates[1].as_fd()).unwrap();
         assert_ne!(second.place(), third.place());
@@ -335,6 +321,29 @@ mod tests {
             !is_nonblocking(&ours),
             "the parent's is released in the parent"
         );
+    }
+
+    #[test]
+    fn what_is_listed_of_a_hold_takes_twelve_bytes() {
+        const { assert!(size_of::<(Place, Held)>() == 12) };
+        let stream = stream();
+        let found = file(stream.as_fd()).unwrap();
+        for (fd, owes) in [(0, true), (0, false), (RawFd::MAX, true), (7, false)] {
+            let held = Held::new(found, fd, owes);
+            assert_eq!((held.fd(), held.owes()), (fd, owes));
+            assert_eq!(held.is_anonymous(), found.kind.is_anonymous);
+            assert_eq!(held.has_identity(), found.id != FileId::NONE);
+        }
+        let (access, is_anonymous) = ([libc::O_RDONLY, libc::O_WRONLY, libc::O_RDWR], false);
+        let [reads, writes, both] = access.map(|access| {
+            let access = access as u8; // two bits
+            let kind = Kind {
+                access,
+                is_anonymous,
+            };
+            File { kind, ..found }.check()
+        });
+        assert!(reads != writes && writes != both && both != reads || found.id == FileId::NONE);
     }
 
     fn is_nonblocking(fd: &impl AsFd) -> bool {
@@ -387,25 +396,25 @@ mod tests {
     #[test]
     fn a_debt_goes_to_the_same_file_and_where_the_system_does_not_say_to_the_same_inode() {
         let owing_after = |is_anonymous, answer| {
-            let access = 0;
-            let file = File {
-                id: FileId::NONE,
-                kind: Kind {
-                    access,
-                    is_anonymous,
-                },
+            let (id, access) = (FileId::NONE, 0);
+            let kind = Kind {
+                access,
+                is_anonymous,
             };
-            let entry = |fd, owes| Held::new(file, fd, owes);
+            let entry = |fd, owes| Held {
+                check: 2 | u16::from(is_anonymous),
+                ..Held::new(File { id, kind }, fd, owes)
+            };
             let mut held = Holds::new();
-            held.insert((0, 3), entry(3, true));
-            held.insert((0, 4), entry(4, false));
+            held.insert([0, 0, 3], entry(3, true));
+            held.insert([0, 0, 4], entry(4, false));
             let ask = |other| {
                 assert_eq!(other, 4, "the other has a debt of its own");
                 answer
             };
             (
-                pass_on(&mut held, &entry(5, true), ask),
-                held.get_mut((0, 4)).unwrap().owes,
+                pass_on(&mut held, 0, entry(5, true), ask),
+                held.get_mut([0, 0, 4]).unwrap().owes(),
             )
         };
         for is_anonymous in [false, true] {
