@@ -45,6 +45,10 @@ pub mod ch07_tasks {}
 pub mod ch08_synchronising {}
 
 #[cfg_attr(all(doc, not(doctest)), doc = include_str!("book/links.md"))]
+#[cfg_attr(doc, doc = include_str!("../docs/09-streams.md"))]
+pub mod ch09_streams {}
+
+#[cfg_attr(all(doc, not(doctest)), doc = include_str!("book/links.md"))]
 #[cfg_attr(doc, doc = include_str!("../docs/10-pools.md"))]
 pub mod ch10_pools {}
 

@@ -176,7 +176,7 @@
 //!
 //! # Reading on
 //!
-//! The [`book`] explains, in twelve chapters, how the loop works: from one `epoll_wait(2)` to tasks,
+//! The [`book`] explains, in thirteen chapters, how the loop works: from one `epoll_wait(2)` to tasks,
 //! queues and testing. It also has [asyncio and readily side by side](crate::book::side_by_side),
 //! and [the layers and modules of the source](crate::book::architecture).
 //!

@@ -1,4 +1,4 @@
-//! The end of a server: what is told to those who wait for it, by callback or as coroutine.
+//! The end of a server, for callbacks and for coroutines that wait for it.
 //!
 //! In asyncio: `Server.wait_closed`.
 
@@ -23,7 +23,7 @@ pub struct ServerClosed {
 
 type OnClosed = Box<dyn FnOnce(&LoopHandle, ServerClosed)>;
 
-/// Whether a server is closed, and who waits for it.
+/// Whether a server is closed, and the callbacks and wakers that wait for it.
 #[derive(Default)]
 pub(super) struct Closed {
     result: Cell<Option<ServerClosed>>,

@@ -139,7 +139,7 @@ impl<P: Protocol> Connection<P> {
         loop {
             let step = self.shared().state.borrow().next_step();
             let Some(step) = step else { break };
-            if step == Step::TellLost {
+            if step == Step::ConnectionLost {
                 self.lose();
                 return cx.close();
             }
@@ -158,29 +158,29 @@ impl<P: Protocol> Connection<P> {
     fn take(&mut self, step: Step) {
         let mut state = self.transport.shared.state.borrow_mut();
         match step {
-            Step::TellMade => state.phase = Phase::Open,
-            Step::TellDraining => state.draining = Once::Done,
-            Step::TellPause => state.is_told_to_pause = true,
-            Step::TellResume => {
-                state.is_told_to_pause = false;
+            Step::ConnectionMade => state.phase = Phase::Open,
+            Step::ServerDraining => state.draining = Once::Done,
+            Step::PauseWriting => state.is_writing_paused = true,
+            Step::ResumeWriting => {
+                state.is_writing_paused = false;
                 state.has_risen = false;
                 state.check_mark();
             }
-            Step::ShutDownWriting | Step::TellLost => {}
+            Step::ShutDownWriting | Step::ConnectionLost => {}
         }
         drop(state);
         let (protocol, transport) = (&mut self.protocol, &self.transport);
         match step {
-            Step::TellMade => protocol.connection_made(transport),
-            Step::TellDraining => protocol.server_draining(transport),
-            Step::TellPause => protocol.pause_writing(transport),
-            Step::TellResume => protocol.resume_writing(transport),
+            Step::ConnectionMade => protocol.connection_made(transport),
+            Step::ServerDraining => protocol.server_draining(transport),
+            Step::PauseWriting => protocol.pause_writing(transport),
+            Step::ResumeWriting => protocol.resume_writing(transport),
             Step::ShutDownWriting => transport.shared.shut_down_writing(),
-            Step::TellLost => {}
+            Step::ConnectionLost => {}
         }
     }
 
-    /// Tells the protocol that the connection is lost.
+    /// Calls `connection_lost`.
     fn lose(&mut self) {
         let mut state = self.shared().state.borrow_mut();
         state.end_with(None); // it closes, and all is written
@@ -238,9 +238,9 @@ impl<P: Protocol> Callbacks for Connection<P> {
         self.shared().key.set(None);
         // It was adopted, and has ended before it was called for the first time.
         if self.shared().state.borrow().phase == Phase::New {
-            self.take(Step::TellMade);
+            self.take(Step::ConnectionMade);
         }
-        // Both sides have ended. No more bytes come, so what is read here has an end, and that is to be told.
+        // Both sides have ended. No more bytes come, so the rest is read here, up to the end of the data.
         while error.is_none() && self.transport.is_reading() && self.read(cx) {}
         self.shared().state.borrow_mut().end_with(error);
         self.lose();

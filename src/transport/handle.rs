@@ -119,7 +119,7 @@ impl Transport {
     /// Closes the connection when what is in the buffer is written. Nothing more is read, and nothing more is
     /// accepted. A peer that does not read makes this wait: set a [deadline](Self::set_deadline).
     ///
-    /// If the peer has sent bytes that were not read, the system tells it so by a reset, by which it may lose the
+    /// If the peer has sent bytes that were not read, the system sends it a reset, by which it may lose the
     /// end of what was written. A protocol that cannot rule that out uses [`write_eof`](Self::write_eof), and closes
     /// after [`eof_received`](super::Protocol::eof_received).
     pub fn close(&self) {

@@ -1,4 +1,4 @@
-//! The state of a server: its listener, its connections, and who waits for its end.
+//! The state of a server: its listener, its connections, and its end.
 //!
 //! A connection is a member from before its registration is made until that has gone, however it ends: the
 //! connection has the [`Member`], whose drop takes it out. So has the listener its [`Listening`].
@@ -114,7 +114,7 @@ impl ServerState {
         }
     }
 
-    /// If nothing is left, tells it to all who wait for it.
+    /// If nothing is left, runs the callbacks and wakes the tasks that wait for the end.
     fn check_closed(&self) {
         if !self.has_listener.get() && self.connections() == 0 {
             for limit in self.limits.take() {

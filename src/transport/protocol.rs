@@ -13,8 +13,8 @@ use std::io;
 /// `resume_writing` take turns. A connection that could not be established is only lost.
 ///
 /// Each may call every method of its transport, which then calls no method of the protocol before this one
-/// has returned. A method that panics ends the connection; the protocol is then dropped, and not told that
-/// the connection is lost. So it is when the loop is closed, or when the registration is removed by its key.
+/// has returned. A method that panics ends the connection; the protocol is then dropped without
+/// `connection_lost`. The same holds if the loop is closed, or the registration is removed by its key.
 pub trait Protocol {
     /// The connection is established.
     fn connection_made(&mut self, transport: &Transport) {
@@ -47,7 +47,7 @@ pub trait Protocol {
     /// The buffer of the transport has risen above its high mark: the peer reads more slowly than the program
     /// writes. [`resume_writing`](Self::resume_writing) follows, unless the connection ends.
     ///
-    /// The default reads no more from this peer until [`resume_writing`](Self::resume_writing), so that one who
+    /// The default reads no more from this peer until [`resume_writing`](Self::resume_writing), so that a peer that
     /// sends requests and reads no answers costs no more than the mark and one answer. A protocol that writes
     /// what comes from elsewhere stops that instead, for instance by [`Transport::pause_reading`] of the
     /// other transport.

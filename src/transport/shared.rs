@@ -62,7 +62,7 @@ impl Shared {
 
     /// Does what is next at the end of the callback that runs, or soon.
     pub(super) fn step_soon(&self) {
-        // On the way to its registration, it has none to be called; the end of a connection has to be told.
+        // While it connects, its first callback takes the steps.
         let waits = self.state.borrow().phase == Phase::Connecting;
         if waits || self.is_running.get() || self.is_queued.get() {
             return;

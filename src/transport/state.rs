@@ -18,14 +18,14 @@ pub(super) const DEFAULT_HIGH_MARK: usize = 64 << 10;
 pub(super) enum Phase {
     /// It is not established yet.
     Connecting,
-    /// It is, and the protocol does not know it yet.
+    /// It is established, and `connection_made` has not been called yet.
     New,
     Open,
     /// Nothing is read or accepted any more, and what is in the buffer is written.
     Closing,
-    /// Nothing is left to be written, or it cannot be; the protocol does not know it yet.
+    /// Nothing is left to be written, or it cannot be; `connection_lost` has not been called yet.
     Ended,
-    /// The protocol was told.
+    /// `connection_lost` was called.
     Lost,
 }
 
@@ -40,17 +40,17 @@ pub(super) enum Once {
 /// What a connection has to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    TellMade,
-    TellDraining,
+    ConnectionMade,
+    ServerDraining,
     ShutDownWriting,
-    TellPause,
-    TellResume,
-    TellLost,
+    PauseWriting,
+    ResumeWriting,
+    ConnectionLost,
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Why it has ended, until the protocol is told.
+    /// Why it has ended, for `connection_lost`.
     pub(super) error: Option<io::Error>,
     pub(super) buffer: ByteQueue,
     pub(super) low: usize,
@@ -63,11 +63,11 @@ pub(super) struct State {
     /// The end of what this side writes.
     pub(super) end: Once,
     pub(super) draining: Once,
-    /// The buffer has been above its high mark since the protocol was last told to resume. It may be empty again
-    /// by the time the protocol can be told, and one that has stopped at the mark waits for that.
+    /// The buffer has been above its high mark since the last `resume_writing`. It may be empty again by the time
+    /// that `pause_writing` can be called, but a protocol that has stopped at the mark waits for the pair of calls.
     pub(super) has_risen: bool,
-    /// The protocol was told to pause writing, and not yet to resume.
-    pub(super) is_told_to_pause: bool,
+    /// `pause_writing` was called, and `resume_writing` was not called yet.
+    pub(super) is_writing_paused: bool,
 }
 
 impl State {
@@ -84,7 +84,7 @@ impl State {
             end: Once::No,
             draining: Once::No,
             has_risen: false,
-            is_told_to_pause: false,
+            is_writing_paused: false,
         }
     }
 
@@ -93,13 +93,15 @@ impl State {
         let buffered = self.buffer.len();
         match self.phase {
             Phase::Connecting | Phase::Lost => None,
-            Phase::New => Some(Step::TellMade),
-            Phase::Ended => Some(Step::TellLost),
-            Phase::Closing => (buffered == 0).then_some(Step::TellLost),
-            Phase::Open if self.draining == Once::Asked => Some(Step::TellDraining),
+            Phase::New => Some(Step::ConnectionMade),
+            Phase::Ended => Some(Step::ConnectionLost),
+            Phase::Closing => (buffered == 0).then_some(Step::ConnectionLost),
+            Phase::Open if self.draining == Once::Asked => Some(Step::ServerDraining),
             Phase::Open if self.end == Once::Asked && buffered == 0 => Some(Step::ShutDownWriting),
-            Phase::Open if !self.is_told_to_pause && self.has_risen => Some(Step::TellPause),
-            Phase::Open if self.is_told_to_pause && buffered <= self.low => Some(Step::TellResume),
+            Phase::Open if !self.is_writing_paused && self.has_risen => Some(Step::PauseWriting),
+            Phase::Open if self.is_writing_paused && buffered <= self.low => {
+                Some(Step::ResumeWriting)
+            }
             Phase::Open => None,
         }
     }
@@ -175,15 +177,15 @@ mod tests {
     #[test]
     fn writing_pauses_above_the_high_mark_and_resumes_at_the_low_one() {
         assert_eq!(open(5).next_step(), None);
-        assert_eq!(open(6).next_step(), Some(Step::TellPause));
+        assert_eq!(open(6).next_step(), Some(Step::PauseWriting));
         let mut risen = open(6);
         risen.buffer.take(6);
-        assert_eq!(risen.next_step(), Some(Step::TellPause), "it was above");
-        let mut told = open(3);
-        told.is_told_to_pause = true;
-        assert_eq!(told.next_step(), None);
-        told.buffer.take(1);
-        assert_eq!(told.next_step(), Some(Step::TellResume));
+        assert_eq!(risen.next_step(), Some(Step::PauseWriting), "it was above");
+        let mut paused = open(3);
+        paused.is_writing_paused = true;
+        assert_eq!(paused.next_step(), None);
+        paused.buffer.take(1);
+        assert_eq!(paused.next_step(), Some(Step::ResumeWriting));
     }
 
     #[test]
@@ -193,7 +195,7 @@ mod tests {
         assert_eq!((state.next_step(), state.reads()), (None, false));
         assert!(state.end_with(Some(io::ErrorKind::BrokenPipe.into())));
         assert!(!state.end_with(None) && state.error.is_some());
-        assert_eq!(state.next_step(), Some(Step::TellLost));
+        assert_eq!(state.next_step(), Some(Step::ConnectionLost));
     }
 
     #[test]

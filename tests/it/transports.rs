@@ -247,7 +247,7 @@ fn the_protocol_is_paused_above_the_high_mark_and_resumed_at_the_low_one() {
     assert_eq!(said(&calls), "made pause resume");
 }
 
-/// Writes until the buffer is above its mark, and goes on when it is told to.
+/// Writes until the buffer is above its mark, and goes on in `resume_writing`.
 struct Much(usize);
 
 impl Much {
@@ -278,7 +278,7 @@ impl Protocol for Much {
 
 /// D3.
 #[test]
-fn a_protocol_that_stops_at_the_mark_is_told_to_go_on() {
+fn a_protocol_that_stops_at_the_mark_is_resumed() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
     let (mut client, stream) = tcp_pair();

@@ -1,4 +1,4 @@
-//! Transports against a model of what a protocol may be told: any writes, pauses, closes and ends, by any peer, on each
+//! Transports against a model of the calls of a protocol: any writes, pauses, closes and ends, by any peer, on each
 //! kernel.
 //!
 //! Invariants: D1, D2, D3.
@@ -71,9 +71,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     vec(op, 1..60)
 }
 
-/// What the protocol was told, and what it checks by itself.
+/// The calls of the protocol so far, and what was done to its transport.
 #[derive(Default)]
-struct Told {
+struct Calls {
     made: bool,
     received: Vec<u8>,
     ended: bool,
@@ -93,26 +93,26 @@ fn bytes(from: usize, n: usize) -> Vec<u8> {
 }
 
 /// Does it, and checks what it returns against what was done before.
-fn perform(act: Act, transport: &Transport, told: &RefCell<Told>) {
-    let mut told = told.borrow_mut();
-    let is_over = told.closed || told.aborted || told.lost.is_some();
+fn perform(act: Act, transport: &Transport, calls: &RefCell<Calls>) {
+    let mut calls = calls.borrow_mut();
+    let is_over = calls.closed || calls.aborted || calls.lost.is_some();
     match act {
         Act::Write(n) => {
-            let data = bytes(told.written.len(), n);
+            let data = bytes(calls.written.len(), n);
             match transport.write(&data) {
                 Ok(()) => {
-                    assert!(!is_over && !told.eof_written, "a write after the end");
-                    told.written.extend_from_slice(&data);
+                    assert!(!is_over && !calls.eof_written, "a write after the end");
+                    calls.written.extend_from_slice(&data);
                 }
-                Err(WriteError::AfterEof) => assert!(told.eof_written && !is_over),
-                // The connection may have failed, and the protocol is about to be told.
+                Err(WriteError::AfterEof) => assert!(calls.eof_written && !is_over),
+                // The connection may have failed, and the protocol is about to be calls.
                 Err(_) => assert!(transport.is_closing()),
             }
         }
         Act::WriteEof => {
             if transport.write_eof().is_ok() {
-                assert!(!is_over && !told.eof_written);
-                told.eof_written = true;
+                assert!(!is_over && !calls.eof_written);
+                calls.eof_written = true;
             }
         }
         Act::Pause => {
@@ -128,12 +128,12 @@ fn perform(act: Act, transport: &Transport, told: &RefCell<Told>) {
         }
         Act::Close => {
             transport.close();
-            told.closed = true;
+            calls.closed = true;
             assert!(transport.is_closing());
         }
         Act::Abort => {
             transport.abort();
-            told.aborted = true;
+            calls.aborted = true;
             assert!(transport.is_closing() && transport.get_write_buffer_size() == 0);
         }
     }
@@ -147,56 +147,56 @@ impl Protocol for Defaults {
 }
 
 struct Checked {
-    told: Rc<RefCell<Told>>,
+    calls: Rc<RefCell<Calls>>,
     /// Whether the defaults hold reading back.
     holds: bool,
 }
 
 impl Checked {
     fn inside(&self, transport: &Transport) {
-        let acts = std::mem::take(&mut self.told.borrow_mut().inside);
+        let acts = std::mem::take(&mut self.calls.borrow_mut().inside);
         for act in acts {
-            perform(act, transport, &self.told);
+            perform(act, transport, &self.calls);
         }
     }
 }
 
 impl Protocol for Checked {
     fn connection_made(&mut self, transport: &Transport) {
-        let mut told = self.told.borrow_mut();
+        let mut calls = self.calls.borrow_mut();
         assert!(
-            !told.made && told.lost.is_none(),
+            !calls.made && calls.lost.is_none(),
             "made twice, or after the end"
         );
-        told.made = true;
-        drop(told);
+        calls.made = true;
+        drop(calls);
         self.inside(transport);
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        let mut told = self.told.borrow_mut();
-        assert!(told.made && !told.ended && told.lost.is_none());
-        assert!(!told.closed && !told.aborted, "data after a close");
+        let mut calls = self.calls.borrow_mut();
+        assert!(calls.made && !calls.ended && calls.lost.is_none());
+        assert!(!calls.closed && !calls.aborted, "data after a close");
         assert!(transport.is_reading() && !data.is_empty());
-        told.received.extend_from_slice(data);
-        drop(told);
+        calls.received.extend_from_slice(data);
+        drop(calls);
         self.inside(transport);
     }
 
     fn eof_received(&mut self, transport: &Transport) {
-        let mut told = self.told.borrow_mut();
-        assert!(told.made && !told.ended && told.lost.is_none());
-        assert!(!told.closed && !told.aborted, "an end after a close");
-        told.ended = true;
-        drop(told);
+        let mut calls = self.calls.borrow_mut();
+        assert!(calls.made && !calls.ended && calls.lost.is_none());
+        assert!(!calls.closed && !calls.aborted, "an end after a close");
+        calls.ended = true;
+        drop(calls);
         self.inside(transport);
     }
 
     fn pause_writing(&mut self, transport: &Transport) {
-        let mut told = self.told.borrow_mut();
-        assert!(told.made && !told.is_paused && told.lost.is_none());
-        told.is_paused = true;
-        drop(told);
+        let mut calls = self.calls.borrow_mut();
+        assert!(calls.made && !calls.is_paused && calls.lost.is_none());
+        calls.is_paused = true;
+        drop(calls);
         if self.holds {
             Defaults.pause_writing(transport);
         }
@@ -204,11 +204,11 @@ impl Protocol for Checked {
     }
 
     fn resume_writing(&mut self, transport: &Transport) {
-        let mut told = self.told.borrow_mut();
-        assert!(told.is_paused && told.lost.is_none());
+        let mut calls = self.calls.borrow_mut();
+        assert!(calls.is_paused && calls.lost.is_none());
         assert!(transport.get_write_buffer_size() <= transport.get_write_buffer_limits().0);
-        told.is_paused = false;
-        drop(told);
+        calls.is_paused = false;
+        drop(calls);
         if self.holds {
             Defaults.resume_writing(transport);
         }
@@ -216,9 +216,9 @@ impl Protocol for Checked {
     }
 
     fn connection_lost(&mut self, _transport: &Transport, error: Option<io::Error>) {
-        let mut told = self.told.borrow_mut();
-        assert!(told.lost.is_none(), "lost twice");
-        told.lost = Some(error.map(|error| error.kind()));
+        let mut calls = self.calls.borrow_mut();
+        assert!(calls.lost.is_none(), "lost twice");
+        calls.lost = Some(error.map(|error| error.kind()));
     }
 }
 
@@ -282,15 +282,15 @@ proptest! {
     /// D1, D2, D3. However it is used: the order of the calls, each byte once, each end once, and a peer that
     /// goes on taking gets all that was accepted, if the connection was closed and not aborted.
     #[test]
-    fn a_protocol_is_told_in_order_and_each_byte_arrives_once(
+    fn a_protocol_is_called_in_order_and_each_byte_arrives_once(
         ops in ops(), kernel in 0..KERNELS.len(), holds: bool, faults in faults(), capacity in 1..400_usize,
     ) {
         let (mut event_loop, kernel) = on(KERNELS[kernel], faults);
         let (ours, theirs) = kernel.tcp().unwrap();
         ours.set_capacity(capacity);
         theirs.set_capacity(capacity);
-        let told = Rc::new(RefCell::new(Told::default()));
-        let protocol = Checked { told: Rc::clone(&told), holds };
+        let calls = Rc::new(RefCell::new(Calls::default()));
+        let protocol = Checked { calls: Rc::clone(&calls), holds };
         let descriptor: Rc<dyn VirtualFd> = Rc::new(ours);
         // An error of the poller that the faults make: nothing was registered.
         let Ok(transport) = event_loop.create_transport(descriptor, protocol) else { return Ok(()) };
@@ -298,8 +298,8 @@ proptest! {
         let mut is_reset = false;
         for op in ops {
             match op {
-                Op::Act(act) => perform(act, &transport, &told),
-                Op::ActInside(act) => told.borrow_mut().inside.push(act),
+                Op::Act(act) => perform(act, &transport, &calls),
+                Op::ActInside(act) => calls.borrow_mut().inside.push(act),
                 Op::Send(n) => peer.send(n),
                 Op::Take(n) => drop(peer.take(n)),
                 Op::EndSide => {
@@ -317,22 +317,22 @@ proptest! {
         // The peer goes on taking, and the program wants nothing more than the end.
         kernel.set_faults(Faults::default());
         peer.fd.iter().for_each(|fd| fd.set_capacity(1 << 16));
-        told.borrow_mut().inside.clear();
+        calls.borrow_mut().inside.clear();
         transport.resume_reading();
         for _ in 0..20 {
             turn(&mut event_loop);
             while peer.take(1000) {}
         }
-        let is_open = told.borrow().lost.is_none() && !transport.is_closing();
+        let is_open = calls.borrow().lost.is_none() && !transport.is_closing();
         if is_open {
-            let told = told.borrow();
+            let calls = calls.borrow();
             let (buffered, (low, high)) = (transport.get_write_buffer_size(), transport.get_write_buffer_limits());
-            prop_assert!(!told.is_paused || buffered > low, "not resumed at {buffered}");
-            prop_assert!(told.is_paused || buffered <= high, "not paused at {buffered}");
+            prop_assert!(!calls.is_paused || buffered > low, "not resumed at {buffered}");
+            prop_assert!(calls.is_paused || buffered <= high, "not paused at {buffered}");
         }
-        perform(Act::Close, &transport, &told);
+        perform(Act::Close, &transport, &calls);
         let mut turns = 0;
-        while told.borrow().lost.is_none() {
+        while calls.borrow().lost.is_none() {
             turn(&mut event_loop);
             while peer.take(1000) {}
             turns += 1;
@@ -340,16 +340,16 @@ proptest! {
         }
         while peer.take(1000) {}
         prop_assert_eq!(event_loop.registered(), 0);
-        let told = told.borrow();
-        prop_assert!(told.received == bytes(0, peer.sent)[..told.received.len()]);
-        if told.ended && !is_reset {
-            prop_assert_eq!(told.received.len(), peer.sent, "bytes before the end");
+        let calls = calls.borrow();
+        prop_assert!(calls.received == bytes(0, peer.sent)[..calls.received.len()]);
+        if calls.ended && !is_reset {
+            prop_assert_eq!(calls.received.len(), peer.sent, "bytes before the end");
         }
-        prop_assert!(told.written.starts_with(&peer.taken));
-        let is_clean = told.lost == Some(None) && !told.aborted && !is_reset;
+        prop_assert!(calls.written.starts_with(&peer.taken));
+        let is_clean = calls.lost == Some(None) && !calls.aborted && !is_reset;
         // Bytes of the peer that were not read make a close a reset, as in the system.
-        if is_clean && told.received.len() == peer.sent {
-            prop_assert_eq!(peer.taken.len(), told.written.len());
+        if is_clean && calls.received.len() == peer.sent {
+            prop_assert_eq!(peer.taken.len(), calls.written.len());
             prop_assert!(peer.has_end);
         }
     }
