@@ -73,7 +73,7 @@
 //! | name | use |
 //! |---|---|
 //! | [`io::TcpListener`], [`io::TcpStream`] | Accept, connect, read and write, in coroutines. |
-//! | [`io::Source`] | Wait for any other descriptor. |
+//! | [`io::Async`] | Wait for any other descriptor. |
 //! | [`LoopHandle::listen`], [`LoopHandle::connect`] | Accept and connect with callbacks; [`event_loop::listen_tcp`] makes the listening socket. |
 //!
 //! **Time and time limits**

@@ -52,7 +52,7 @@ pub fn shuffles_ready(handle: &LoopHandle) -> bool {
 /// Registers what a future of your own waits for: edge-triggered, in both directions, for life. `on_event`
 /// runs for each event, with all its facts. No event closes the descriptor, nor does a panic of `on_event`;
 /// [`LoopHandle::remove`] does. `is_nonblocking` saves the calls that make it so. A
-/// [`Source`](crate::io::Source) and the streams are registered in the same way.
+/// [`Async`](crate::io::Async) and the streams are registered in the same way.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use readily::clock::Manual;
-use readily::io::{Direction, Source};
+use readily::io::{Async, Direction};
 use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::sync::{Barrier, Condition, LifoQueue, PriorityQueue, broadcast, channel, watch};
@@ -111,7 +111,7 @@ fn ping_pong() {
 fn pump() {
     let (near, far) = UnixStream::pair().unwrap();
     drop(spawn(async move {
-        let near = Source::new(near).unwrap();
+        let near = Async::new(near).unwrap();
         loop {
             near.io(Direction::Write, |mut s| s.write(b"some bytes"))
                 .await
@@ -120,7 +120,7 @@ fn pump() {
         }
     }));
     drop(spawn(async move {
-        let far = Source::new(far).unwrap();
+        let far = Async::new(far).unwrap();
         let mut buffer = [0; 64];
         loop {
             far.io(Direction::Read, |mut s| s.read(&mut buffer))

@@ -12,8 +12,7 @@ use readily::cores::{
 };
 use readily::event_loop::{Descriptor, LoopClosed};
 use readily::io::{
-    BufReader, OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter, Source, TcpListener,
-    TcpStream,
+    Async, BufReader, OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter, TcpListener, TcpStream,
 };
 use readily::poll::default_poller::SystemPoller;
 use readily::poll::poll2::PollPoller;
@@ -90,7 +89,7 @@ fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(watch::Sender<u8>, watch::Receiver<u8> => false, false);
     auto!(broadcast::Sender<u8>, broadcast::Receiver<u8>, channel::Receiver<u8> => false, false);
     auto!(SignalListener, SignalCallback => false, false);
-    auto!(Source<std::net::UdpSocket>, TcpListener, TcpStream, BufReader<TcpStream> => false, false);
+    auto!(Async<std::net::UdpSocket>, TcpListener, TcpStream, BufReader<TcpStream> => false, false);
     auto!(OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter => false, false);
     auto!(Child, ChildHandle, ChildWait => false, false);
     auto!(ProcessPool, JobHandle<u8> => false, false);

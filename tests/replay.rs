@@ -2,7 +2,7 @@
 //! first operation of a program that differs from the recording is reported.
 
 use readily::event_loop::listen_tcp;
-use readily::io::{Source, TcpListener, TcpStream};
+use readily::io::{Async, TcpListener, TcpStream};
 use readily::time::sleep_until_system;
 use readily::{
     Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle, sleep,
@@ -411,7 +411,7 @@ fn a_source_around_a_foreign_type_is_refused_by_a_recorder() {
     let (event_loop, _recorder) = record(io::sink()).unwrap();
     let _here = event_loop.enter();
     let (here, _there) = UnixStream::pair().unwrap();
-    let refused = Source::new(here).unwrap_err();
+    let refused = Async::new(here).unwrap_err();
     let inner = refused.get_ref().and_then(|e| e.downcast_ref::<Error>());
     assert!(
         matches!(inner, Some(Error::BadDescriptor { .. })),

@@ -122,7 +122,7 @@ impl Error {
         }
     }
 
-    /// Returns the kind of the `io::Error` that the constructors of a [`Source`](crate::io::Source) or
+    /// Returns the kind of the `io::Error` that the constructors of an [`Async`](crate::io::Async) or
     /// a [`TcpStream`](crate::io::TcpStream) make of this error:
     ///
     /// | error | kind |

@@ -111,7 +111,7 @@ macro_rules! datagram_socket {
             ///
             /// # Errors
             ///
-            /// As [`Source::wait_readable`](super::Source::wait_readable).
+            /// As [`Async::readable`](super::Async::readable).
             ///
             /// # Cancellation
             ///
@@ -227,7 +227,7 @@ macro_rules! datagram_socket {
             ///
             /// # Errors
             ///
-            /// As [`Source::new`](super::Source::new); `InvalidInput` for a socket of another kind;
+            /// As [`Async::new`](super::Async::new); `InvalidInput` for a socket of another kind;
             /// `Unsupported` on a loop of another kernel than the system's.
             #[track_caller]
             pub fn from_std(socket: $std) -> io::Result<Self> {

@@ -2,11 +2,11 @@
 //!
 //! In asyncio: `Transport.get_extra_info("socket")` with a `dup`; `loop.remove_reader`.
 
+use super::async_fd::{Async, System};
 use super::listening::Listening;
 use super::pipe::{PipeReader, PipeWriter};
 use super::pipe_end::PipeEnd;
 use super::socket::Socket;
-use super::source::{Source, System};
 use super::tcp::TcpStream;
 use super::tcp_listener::TcpListener;
 use super::udp::UdpSocket;
@@ -176,7 +176,7 @@ impl UnixListener {
     }
 }
 
-impl<T: AsFd + 'static> Source<T> {
+impl<T: AsFd + 'static> Async<T> {
     /// Ends the registration, and returns what was waited for. If its descriptor was blocking, it is
     /// blocking again.
     ///

@@ -9,6 +9,7 @@
 //! [N4]: crate::book#n4
 //! [N10]: crate::book#n10
 
+mod async_fd;
 mod buf_read;
 mod buf_reader;
 mod buf_writer;
@@ -35,7 +36,6 @@ mod read_buffer;
 mod read_error;
 mod socket;
 mod socket_path;
-mod source;
 mod split;
 mod stream_ops;
 mod stream_poll;
@@ -50,6 +50,7 @@ mod unix_datagram;
 mod unix_listener;
 mod watched;
 
+pub use async_fd::Async;
 pub use buf_reader::{BufReader, DEFAULT_LIMIT};
 pub use buf_writer::{BufWriter, BufferFull, DEFAULT_HIGH_MARK};
 pub use connect::ConnectError;
@@ -67,7 +68,6 @@ pub use poll_read::PollRead;
 pub use poll_write::PollWrite;
 pub use read_error::ReadError;
 pub use socket_path::SocketPathError;
-pub use source::Source;
 pub use split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;

@@ -70,7 +70,7 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`](super::Source::new); [`Error::NotPipe`](crate::Error::NotPipe) for another kind of file.
+    /// As [`Async::new`](super::Async::new); [`Error::NotPipe`](crate::Error::NotPipe) for another kind of file.
     #[doc(alias = "connect_read_pipe")]
     #[track_caller]
     pub fn new(end: impl Into<OwnedFd>) -> io::Result<Self> {
@@ -247,7 +247,7 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// As [`Source::wait_readable`](super::Source::wait_readable).
+    /// As [`Async::readable`](super::Async::readable).
     ///
     /// # Cancellation
     ///

@@ -37,7 +37,7 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`](super::Source::new); [`Error::NotListening`](crate::Error::NotListening).
+    /// As [`Async::new`](super::Async::new); [`Error::NotListening`](crate::Error::NotListening).
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> io::Result<Self> {
         Self::taken_over(socket::import(listener), Location::caller())

@@ -119,7 +119,7 @@ impl UnixStream {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`](super::Source::new); [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
+    /// As [`Async::new`](super::Async::new); [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
     #[track_caller]
     pub fn from_std(stream: net::UnixStream) -> io::Result<Self> {
         Self::taken_over(socket::import(stream), Location::caller())

@@ -97,7 +97,7 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// As [`Source::new`](super::Source::new); [`Error::NotListening`](crate::Error::NotListening).
+    /// As [`Async::new`](super::Async::new); [`Error::NotListening`](crate::Error::NotListening).
     #[track_caller]
     pub fn from_std(listener: net::UnixListener) -> io::Result<Self> {
         let listening = Listening::taken_over(socket::import(listener), Location::caller())?;

@@ -321,13 +321,13 @@ impl<T: Io> Watched<T> {
         }
     }
 
-    /// [`Source::wait_readable`](super::Source::wait_readable), in one of the directions.
+    /// [`Async::readable`](super::Async::readable), in one of the directions.
     pub(super) async fn wait(&self, direction: Direction) -> io::Result<()> {
         let mut wait = self.ready_wait(direction);
         poll_fn(|cx| budget::budgeted(cx, |cx| wait.poll_unused(cx))).await
     }
 
-    /// [`Source::io`](super::Source::io) for an operation that does not wait even if the descriptor is
+    /// [`Async::io`](super::Async::io) for an operation that does not wait even if the descriptor is
     /// blocking.
     pub(super) async fn io<R>(
         &self,
@@ -338,7 +338,7 @@ impl<T: Io> Watched<T> {
         poll_fn(|cx| wait.poll_io(cx, &mut operation)).await
     }
 
-    /// [`Source::try_io`](super::Source::try_io), for such an operation.
+    /// [`Async::try_io`](super::Async::try_io), for such an operation.
     pub(super) fn try_io<R>(
         &self,
         direction: Direction,
@@ -530,7 +530,7 @@ impl<T: Io> ReadyWait<'_, T> {
         self.state.check_ready(self.direction())
     }
 
-    /// `Source::io`, in `source.rs`.
+    /// `Async::io`, in `async_fd.rs`.
     #[inline]
     pub(super) fn poll_io<R>(
         &mut self,

@@ -8,7 +8,7 @@ use super::options::Options;
 use super::wire::{Wire, decode_whole};
 use super::worker::{ARGUMENT, Program};
 use crate::combine::select::{Either, select};
-use crate::io::{Direction, Source};
+use crate::io::{Async, Direction};
 use crate::process::{ChildHandle, Command};
 use crate::signal::Signal;
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use std::process::ExitStatus;
 /// A process that runs one job at a time.
 pub(super) struct WorkerProcess {
     child: ChildHandle,
-    socket: Source<UnixStream>,
+    socket: Async<UnixStream>,
     received: FrameBuffer,
     /// The largest body of a frame.
     limit: usize,
@@ -58,7 +58,7 @@ impl WorkerProcess {
         let mut command = Command::new(&program.path);
         command.arg(ARGUMENT).stdin(OwnedFd::from(theirs));
         options.set_streams(&mut command);
-        let socket = Source::new(ours).map_err(system)?;
+        let socket = Async::new(ours).map_err(system)?;
         let child = command.spawn().map_err(StartError::Spawn)?.handle();
         drop(command); // it has the worker's end of the socket
         keep(child.clone());
@@ -207,7 +207,7 @@ pub(super) fn answer_of((kind, body): &Frame, number: u64) -> Option<Answer> {
     }
 }
 
-async fn write_all(socket: &Source<UnixStream>, mut bytes: &[u8]) -> io::Result<()> {
+async fn write_all(socket: &Async<UnixStream>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let sent = socket
             .io(Direction::Write, |mut socket| socket.write(bytes))
@@ -219,7 +219,7 @@ async fn write_all(socket: &Source<UnixStream>, mut bytes: &[u8]) -> io::Result<
 
 /// Waits for a frame; `None` at the end of the stream.
 async fn receive(
-    socket: &Source<UnixStream>,
+    socket: &Async<UnixStream>,
     received: &mut FrameBuffer,
     limit: usize,
 ) -> Result<Option<Frame>, String> {
@@ -238,7 +238,7 @@ async fn receive(
 
 /// A frame that has been received already; `None` if there is none.
 fn receive_now(
-    socket: &Source<UnixStream>,
+    socket: &Async<UnixStream>,
     received: &mut FrameBuffer,
     limit: usize,
 ) -> Result<Option<Frame>, String> {
@@ -290,7 +290,7 @@ mod tests {
         let child = command.spawn().unwrap().handle();
         WorkerProcess {
             child,
-            socket: Source::new(ours).unwrap(),
+            socket: Async::new(ours).unwrap(),
             received: FrameBuffer::default(),
             limit: LIMIT,
             is_busy: false,

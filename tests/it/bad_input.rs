@@ -5,7 +5,7 @@
 use crate::support::{
     Dropped, Log, guard, listener, strict_loop, strict_run, strict_runner, turn_times, turn_until,
 };
-use readily::io::Source;
+use readily::io::Async;
 use readily::{Closures, Error, Interest, Trigger, WeakHandle, io as aio, spi};
 use readily_testing::for_tests::unconnected_tcp;
 use readily_testing::{Kernel, SimLoop};
@@ -421,8 +421,8 @@ fn what_is_no_stream_or_no_listener_is_refused_by_name_and_closed() {
         assert!(matches!(error, Some(Error::NotPollable { .. })));
         let (here, _there) = UnixStream::pair().unwrap();
         let here = Rc::new(here);
-        let _first = Source::new(Rc::clone(&here)).unwrap();
-        let (kind, error) = refused(Source::new(here));
+        let _first = Async::new(Rc::clone(&here)).unwrap();
+        let (kind, error) = refused(Async::new(here));
         assert_eq!(kind, ErrorKind::AlreadyExists);
         assert!(matches!(error, Some(Error::AlreadyRegistered { .. })));
         WeakHandle::current().unwrap().with(|handle| {

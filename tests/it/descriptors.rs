@@ -6,7 +6,7 @@ use crate::support::{
     strict_run, strict_runner, turn_times,
 };
 use readily::event_loop::Accepted;
-use readily::io::{Source, TcpListener, TcpStream};
+use readily::io::{Async, TcpListener, TcpStream};
 use readily::{Closures, Cx, Error, EventLoop, Interest, Runner, WeakHandle};
 use std::fs::File;
 use std::future::poll_fn;
@@ -214,15 +214,15 @@ fn a_registration_closes_its_descriptor_once_however_it_ends() {
         }),
         ("a source whose task is cancelled", |runner, ours, _| {
             let task = runner.spawn(async move {
-                let source = Source::new(ours).unwrap();
-                source.wait_readable().await.unwrap();
+                let source = Async::new(ours).unwrap();
+                source.readable().await.unwrap();
             });
             turn_times(runner.event_loop(), 1);
             assert!(task.cancel());
         }),
         ("a source that outlives its loop", |_, ours, _| {
             let mut other = strict_runner();
-            let source = other.run(async { Source::new(ours).unwrap() }).unwrap();
+            let source = other.run(async { Async::new(ours).unwrap() }).unwrap();
             drop(other);
             drop(source);
         }),

@@ -427,7 +427,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     let (ours, mut of_the_source) = UnixStream::pair().unwrap();
     let source = {
         let _here = event_loop.enter();
-        readily::io::Source::new(ours).unwrap()
+        readily::io::Async::new(ours).unwrap()
     };
     all[3].1.write_all(b"x").unwrap();
     turn_times(&mut event_loop, 1);
@@ -453,7 +453,7 @@ fn a_file_that_lives_on_takes_nothing_from_the_registrations_and_the_host() {
     // The host has taken the events up to here.
     host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
     assert_eq!(host.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap(), 0);
-    let mut readable = std::pin::pin!(source.wait_readable());
+    let mut readable = std::pin::pin!(source.readable());
     let mut is_readable = |event_loop: &EventLoop| {
         let _here = event_loop.enter();
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
@@ -707,7 +707,7 @@ fn a_callback_that_reads_a_descriptor_closed_outside_the_loop_gets_the_error_in_
 #[cfg(target_os = "linux")]
 fn a_source_whose_descriptor_was_closed_outside_the_loop_gets_the_error_and_does_not_spin() {
     use readily::Runner;
-    use readily::io::{Direction, Source};
+    use readily::io::{Async, Direction};
     use readily::poll::default_poller::EpollPoller;
     use std::io::Read;
     if !is_alone(None) {
@@ -722,7 +722,7 @@ fn a_source_whose_descriptor_was_closed_outside_the_loop_gets_the_error_and_does
         let twin = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
         let run = runner.run(async {
-            let source = Source::new(ours).unwrap();
+            let source = Async::new(ours).unwrap();
             let read = |mut socket: &UnixStream| socket.read(&mut [0; 8]);
             let waits = wait_for(Duration::from_millis(1), source.io(Direction::Read, read));
             assert!(waits.await.is_err(), "there is nothing to read yet");

@@ -7,7 +7,7 @@
 use crate::support::{Log, guard, strict_loop, strict_runner, turn_times};
 use crate::threads::Counting;
 use readily::clock::Monotonic;
-use readily::io::{Direction, Source};
+use readily::io::{Async, Direction};
 use readily::task::create_future;
 use readily::{Closures, EventLoop, Interest};
 use readily_sys::poll::is_readable;
@@ -132,7 +132,7 @@ fn by_source(guest: &Guest, done: Rc<dyn Fn() -> bool>) {
     let guest = guest.clone();
     strict_runner()
         .run(async move {
-            let source = Source::new(guest.fd().unwrap()).unwrap();
+            let source = Async::new(guest.fd().unwrap()).unwrap();
             let all = source.io(Direction::Read, |_| {
                 guest.turn();
                 match done() {

@@ -5,7 +5,7 @@
 use crate::support::{
     LOOPS, connection, guard, is_nonblocking, on_each_loop, strict_loop, strict_run,
 };
-use readily::io::{IntoInnerError, PipeReader, Source, TcpListener, TcpStream, pipe};
+use readily::io::{Async, IntoInnerError, PipeReader, TcpListener, TcpStream, pipe};
 use readily::{Runner, gather, spawn, yield_now};
 use readily_testing::{SimLoop, poll_once};
 use std::cell::{Cell, RefCell};
@@ -275,7 +275,7 @@ fn listeners_pipes_and_sources_are_taken_back() {
         let mut buffer = [0; 5];
         reader.read_exact(&mut buffer).await.unwrap();
         let (one, _two) = UnixStream::pair().unwrap();
-        let source = Source::new(one).unwrap();
+        let source = Async::new(one).unwrap();
         assert!(is_nonblocking(&*source));
         assert!(!is_nonblocking(&source.into_inner().unwrap()));
     })

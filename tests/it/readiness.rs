@@ -6,7 +6,7 @@ use crate::support::{
     Count, Log, bytes, drain, full_listener, guard, tcp_pair, turn_times, turn_until,
 };
 use crate::support::{strict_loop, strict_run, turns_in};
-use readily::io::{Direction, Source, TcpListener, TcpStream};
+use readily::io::{Async, Direction, TcpListener, TcpStream};
 use readily::{Closures, Cx, Interest, Readiness, Runner, Trigger, yield_now};
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -74,7 +74,7 @@ fn a_false_alarm_leaves_a_coroutine_waiting() {
             let mut buffer = [0; 8];
             assert!(waits_through(&mood, read, stream.read(&mut buffer)).await);
             let (full, _peer) = UnixStream::pair().unwrap();
-            let full = Source::new(full).unwrap();
+            let full = Async::new(full).unwrap();
             while (&*full).write(&[0; 4096]).is_ok() {}
             let writes = full.io(Direction::Write, |mut s| s.write(b"x"));
             assert!(waits_through(&mood, write, writes).await);
@@ -138,11 +138,11 @@ fn what_a_short_read_leaves_is_still_there_for_the_next() {
                 }
                 // By hand, where each wait reports it until nothing is left.
                 let (ours, mut theirs) = UnixStream::pair().unwrap();
-                let source = Source::new(ours).unwrap();
+                let source = Async::new(ours).unwrap();
                 theirs.write_all(b"01").unwrap();
                 for _ in 0..2 {
-                    source.wait_readable().await.unwrap();
-                    source.wait_readable().await.unwrap();
+                    source.readable().await.unwrap();
+                    source.readable().await.unwrap();
                     let one = source.io(Direction::Read, |mut s| s.read(&mut [0]));
                     assert_eq!(one.await.unwrap(), 1);
                 }

@@ -7,7 +7,7 @@ use crate::support::{
     turn_until,
 };
 use readily::event_loop::Accepted;
-use readily::io::{Source, TcpListener, TcpStream};
+use readily::io::{Async, TcpListener, TcpStream};
 use readily::spi;
 use readily::{Closures, Cx, Error, Interest, Runner};
 use std::io::{Read, Write};
@@ -75,7 +75,7 @@ fn a_source_that_the_kernel_refuses_is_an_error_and_is_closed() {
         .run(async {
             mood.register.set(Some(libc::ENOMEM));
             let (ours, mut theirs) = UnixStream::pair().unwrap();
-            let refused = Source::new(ours).unwrap_err();
+            let refused = Async::new(ours).unwrap_err();
             assert_eq!(refused.raw_os_error(), Some(libc::ENOMEM));
             assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "our end is closed");
             let refused = TcpStream::connect(addr).await.unwrap_err();

@@ -6,7 +6,7 @@ use crate::support::{
 };
 use readily::clock::Manual;
 use readily::event_loop::{Branch, Origin};
-use readily::io::{Source, TcpListener, TcpStream};
+use readily::io::{Async, TcpListener, TcpStream};
 use readily::poll::poll2::PollPoller;
 use readily::{
     CancellationToken, Closures, Error, Interest, Lock, LoopHandle, PanicPolicy, Runner, Unhandled,
@@ -482,9 +482,9 @@ fn a_run_that_something_may_still_end_is_not_reported() {
         .run(async {
             readily::sleep(MILLI).await;
             let (ours, theirs) = UnixStream::pair().unwrap();
-            let source = Source::new(ours).unwrap();
+            let source = Async::new(ours).unwrap();
             let thread = std::thread::spawn(move || drop(theirs));
-            source.wait_readable().await.unwrap();
+            source.readable().await.unwrap();
             thread.join().unwrap();
             drop(source);
             let (sender, mut receiver) = readily::sync::channel::unbounded();
@@ -598,7 +598,7 @@ fn nothing_that_the_program_registers_is_named_by_a_line_of_this_crate() {
             is_registered_at(Rc::new(ours), connects);
             let pipe = Rc::new(UnixStream::pair().unwrap().0);
             let made = next_line();
-            let _source = Source::new(Rc::clone(&pipe)).unwrap();
+            let _source = Async::new(Rc::clone(&pipe)).unwrap();
             is_registered_at(pipe, made);
             let end = Rc::new(UnixStream::pair().unwrap().0);
             let fd = Rc::clone(&end);

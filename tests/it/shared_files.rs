@@ -6,7 +6,7 @@ use crate::support::{
     tcp_pair, turn_times, turn_until,
 };
 use readily::event_loop::Accepted;
-use readily::io::{Direction, Source, TcpListener, TcpStream};
+use readily::io::{Async, Direction, TcpListener, TcpStream};
 use readily::{Closures, Cx, EventLoop, Interest, PanicPolicy, wait_for};
 use readily_testing::for_tests::make_blocking;
 use readily_testing::record;
@@ -247,7 +247,7 @@ fn what_was_blocking_is_blocking_again_for_its_other_owners() {
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let duplicate = ours.try_clone().unwrap();
     strict_run(async {
-        let source = Source::new(ours).unwrap();
+        let source = Async::new(ours).unwrap();
         assert!(is_nonblocking(&duplicate));
         drop(source);
         assert!(!is_nonblocking(&duplicate));
@@ -369,7 +369,7 @@ fn a_duplicate_takes_over_that_the_file_was_blocking() {
     }
 }
 
-/// R130: an operation of the user's on a `Source` does not block the loop, though a duplicate clears the flag
+/// R130: an operation of the user's on an `Async` does not block the loop, though a duplicate clears the flag
 /// before each; and a file that came non-blocking stays so.
 #[test]
 fn an_operation_on_a_source_that_is_made_blocking_does_not_block_the_loop() {
@@ -381,11 +381,11 @@ fn an_operation_on_a_source_that_is_made_blocking_does_not_block_the_loop() {
                 let (ours, theirs) = UnixDatagram::pair().unwrap();
                 let duplicate = ours.try_clone().unwrap();
                 ours.set_nonblocking(came_nonblocking).unwrap();
-                let source = Source::new(ours).unwrap();
+                let source = Async::new(ours).unwrap();
                 for _ in 0..2 {
                     theirs.send(b"one").unwrap();
                 }
-                source.wait_readable().await.unwrap();
+                source.readable().await.unwrap();
                 let receive = || {
                     duplicate.set_nonblocking(false).unwrap();
                     source.try_io(Direction::Read, |socket| socket.recv(&mut [0; 8]))
@@ -393,7 +393,7 @@ fn an_operation_on_a_source_that_is_made_blocking_does_not_block_the_loop() {
                 assert_eq!((receive().unwrap(), receive().unwrap()), (3, 3));
                 assert_eq!(receive().unwrap_err().kind(), ErrorKind::WouldBlock);
                 theirs.send(b"two").unwrap();
-                source.wait_readable().await.unwrap();
+                source.readable().await.unwrap();
                 // Another process takes what was reported.
                 duplicate.set_nonblocking(false).unwrap();
                 duplicate.recv(&mut [0; 8]).unwrap();

@@ -2,7 +2,7 @@
 //! or by the loop.
 
 use crate::support::{collect_unhandled, guard, strict_loop, turn_times, turn_until};
-use readily::io::Source;
+use readily::io::Async;
 use readily::{Closures, Error, EventLoop, Interest, PanicPolicy, spi};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -14,11 +14,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 type Shared = Rc<UnixStream>;
 
-fn source_of(event_loop: &EventLoop) -> (Source<Shared>, Shared, UnixStream) {
+fn source_of(event_loop: &EventLoop) -> (Async<Shared>, Shared, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let ours = Rc::new(ours);
     let _here = event_loop.enter();
-    let source = Source::new(Rc::clone(&ours)).unwrap();
+    let source = Async::new(Rc::clone(&ours)).unwrap();
     (source, ours, theirs)
 }
 
@@ -74,7 +74,7 @@ fn the_key_of_a_source_changes_it_and_ends_it_as_that_of_callbacks_does() {
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = Context::from_waker(&waker);
     {
-        let mut readable = pin!(source.wait_readable());
+        let mut readable = pin!(source.readable());
         let mut poll = || {
             let _here = event_loop.enter();
             readable.as_mut().poll(&mut cx)
@@ -93,7 +93,7 @@ fn the_key_of_a_source_changes_it_and_ends_it_as_that_of_callbacks_does() {
     assert!(matches!(other.remove(key), Err(Error::UnknownKey(_))));
     assert_eq!(other.registered(), 1);
     event_loop.remove(key).unwrap();
-    let closed = pin!(source.wait_writable()).poll(&mut cx);
+    let closed = pin!(source.writable()).poll(&mut cx);
     let Poll::Ready(Err(error)) = closed else {
         panic!("{closed:?}")
     };
@@ -133,7 +133,7 @@ fn the_panic_of_a_waker_names_the_line_of_its_source_and_the_others_are_woken() 
         Waker::from(Arc::new(Hostile)),
         Waker::from(Arc::clone(&woken)),
     ];
-    let mut waits = wakers.each_ref().map(|_| Box::pin(first.wait_readable()));
+    let mut waits = wakers.each_ref().map(|_| Box::pin(first.readable()));
     for (wait, waker) in waits.iter_mut().zip(&wakers) {
         let _here = event_loop.enter();
         let polled = wait.as_mut().poll(&mut Context::from_waker(waker));

@@ -702,10 +702,10 @@ fn what_the_futures_of_a_closed_loop_had_is_counted_too() {
     let mut runner = strict_runner();
     let task = runner.spawn(async {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let source = readily::io::Source::new(ours).unwrap();
+        let source = readily::io::Async::new(ours).unwrap();
         let soon = WeakHandle::current().unwrap();
         let _armed = soon.with(|handle| handle.call_later(Duration::from_secs(9), |_| ()));
-        let _limited = readily::wait_for(Duration::from_secs(9), source.wait_readable()).await;
+        let _limited = readily::wait_for(Duration::from_secs(9), source.readable()).await;
     });
     runner.event_loop().turn_now().unwrap();
     let queued = runner.call_soon(|_| ());

@@ -1,9 +1,9 @@
-//! A `Source` whose user reads by other calls: the source does not see them, and must not rely on
+//! An `Async` whose user reads by other calls: the source does not see them, and must not rely on
 //! stale readiness (R132); and a descriptor that is registered before it is connected (R133).
 
 use crate::support::{Count, Dropped, Log, guard, strict_loop, tcp_pair};
 use readily::clock::Monotonic;
-use readily::io::{Direction, Source};
+use readily::io::{Async, Direction};
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::{
@@ -43,7 +43,7 @@ fn a_wait_after_a_wait_asks_the_kernel_whether_the_old_report_still_holds() {
         runner
             .run(async {
                 let (ours, theirs) = udp_pair();
-                let source = Source::new(ours).unwrap();
+                let source = Async::new(ours).unwrap();
                 for packets in [1, 3] {
                     let (tries, mut got) = (Count::default(), 0);
                     for _ in 0..packets {
@@ -51,7 +51,7 @@ fn a_wait_after_a_wait_asks_the_kernel_whether_the_old_report_still_holds() {
                     }
                     let reads = async {
                         loop {
-                            source.wait_readable().await.unwrap();
+                            source.readable().await.unwrap();
                             tries.add();
                             got += usize::from(source.recv(&mut [0; 8]).is_ok());
                         }
@@ -73,7 +73,7 @@ fn an_operation_that_drains_by_itself_is_not_tried_again_for_nothing() {
         runner
             .run(async {
                 let (ours, mut theirs) = UnixStream::pair().unwrap();
-                let source = Source::new(ours).unwrap();
+                let source = Async::new(ours).unwrap();
                 let tries = Count::default();
                 for _ in 0..3 {
                     theirs.write_all(b"some bytes").unwrap();
@@ -108,11 +108,11 @@ fn a_wait_for_room_that_the_user_has_used_up_lasts_until_there_is_some() {
         runner
             .run(async {
                 let (ours, mut theirs) = UnixStream::pair().unwrap();
-                let source = Source::new(ours).unwrap();
-                source.wait_writable().await.unwrap();
+                let source = Async::new(ours).unwrap();
+                source.writable().await.unwrap();
                 while (&*source).write(&[0; 4096]).is_ok() {}
-                assert!(wait_for(A_WHILE, source.wait_writable()).await.is_err());
-                let waits = spawn(async move { source.wait_writable().await });
+                assert!(wait_for(A_WHILE, source.writable()).await.is_err());
+                let waits = spawn(async move { source.writable().await });
                 yield_now().await;
                 theirs.set_nonblocking(true).unwrap();
                 while theirs.read(&mut [0; 65536]).is_ok() {}
@@ -130,16 +130,16 @@ fn of_two_waiters_the_second_is_not_woken_for_what_the_first_has_taken() {
         runner
             .run(async {
                 let (ours, theirs) = udp_pair();
-                let source = std::rc::Rc::new(Source::new(ours).unwrap());
+                let source = std::rc::Rc::new(Async::new(ours).unwrap());
                 let (second, log) = (source.clone(), Log::default());
                 let note = log.clone();
                 let first = spawn(async move {
-                    source.wait_readable().await.unwrap();
+                    source.readable().await.unwrap();
                     source.recv(&mut [0; 8]).unwrap()
                 });
                 let second = spawn(async move {
                     let _note = Dropped(note, "gone");
-                    second.wait_readable().await.unwrap();
+                    second.readable().await.unwrap();
                 });
                 yield_now().await;
                 theirs.send(b"x").unwrap();
@@ -162,7 +162,7 @@ fn a_try_clears_the_readiness_when_there_is_no_more() {
         runner
             .run(async {
                 let (ours, theirs) = udp_pair();
-                let source = Source::new(ours).unwrap();
+                let source = Async::new(ours).unwrap();
                 let mut signals = 2;
                 let mut receive = |socket: &UdpSocket| {
                     if signals > 0 {
@@ -175,12 +175,12 @@ fn a_try_clears_the_readiness_when_there_is_no_more() {
                     for _ in 0..packets {
                         theirs.send(b"hi").unwrap();
                     }
-                    source.wait_readable().await.unwrap();
+                    source.readable().await.unwrap();
                     let tries =
                         std::iter::repeat_with(|| source.try_io(Direction::Read, &mut receive));
                     assert_eq!(tries.take_while(Result::is_ok).count(), packets);
                     assert!(!format!("{source:?}").contains("READ"));
-                    assert!(wait_for(A_WHILE, source.wait_readable()).await.is_err());
+                    assert!(wait_for(A_WHILE, source.readable()).await.is_err());
                 }
                 // The result of the operation is returned unchanged.
                 let refused = source.try_io(Direction::Write, |_| {
@@ -235,10 +235,7 @@ fn a_source_of_a_socket_that_is_not_connected_is_an_error() {
                 let tcp = TcpStream::from(unconnected_tcp().unwrap());
                 let unix = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
                 let unix = UnixStream::from(OwnedFd::from(unix.unwrap()));
-                let errors = [
-                    Source::new(tcp).unwrap_err(),
-                    Source::new(unix).unwrap_err(),
-                ];
+                let errors = [Async::new(tcp).unwrap_err(), Async::new(unix).unwrap_err()];
                 for error in errors {
                     assert_eq!(error.kind(), ErrorKind::NotConnected);
                     let reason = error.get_ref().unwrap().downcast_ref();
@@ -247,9 +244,9 @@ fn a_source_of_a_socket_that_is_not_connected_is_an_error() {
                 // Closed on both sides, and refused: each is reported as such.
                 let (ours, theirs) = tcp_pair();
                 drop(theirs);
-                let over = Source::new(ours).unwrap();
+                let over = Async::new(ours).unwrap();
                 over.shutdown(std::net::Shutdown::Write).unwrap();
-                over.wait_readable().await.unwrap();
+                over.readable().await.unwrap();
                 // Without a peer by now, as one that never had any.
                 let (gone, theirs) = tcp_pair();
                 drop(theirs);
@@ -257,11 +254,11 @@ fn a_source_of_a_socket_that_is_not_connected_is_an_error() {
                 while gone.peer_addr().is_ok() {
                     yield_now().await;
                 }
-                Source::new(gone).unwrap().wait_readable().await.unwrap();
+                Async::new(gone).unwrap().readable().await.unwrap();
                 let (one, _other) = UnixStream::pair().unwrap();
                 one.shutdown(std::net::Shutdown::Both).unwrap();
-                Source::new(one).unwrap().wait_readable().await.unwrap();
-                assert!(Source::new(UdpSocket::bind("127.0.0.1:0").unwrap()).is_ok());
+                Async::new(one).unwrap().readable().await.unwrap();
+                assert!(Async::new(UdpSocket::bind("127.0.0.1:0").unwrap()).is_ok());
             })
             .unwrap();
     }

@@ -4,7 +4,7 @@
 
 use crate::moody::moody_on;
 use crate::support::{Count, Dropped, Log, collect_unhandled, guard, strict_loop, turn_times};
-use readily::io::Source;
+use readily::io::Async;
 use readily::poll::{Event, Notify, Poller, WaitResult};
 use readily::task::create_future;
 use readily::{EventLoop, Interest, JoinError, PanicPolicy, RemoteHandle, Task, Trigger, sleep};
@@ -358,12 +358,12 @@ fn what_settles_while_the_waker_is_cloned_is_not_missed() {
     assert!(matches!(polled, Poll::Ready(Err(JoinError::Cancelled))));
 
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    let source = Source::new(ours).unwrap();
+    let source = Async::new(ours).unwrap();
     drop(entered);
     // Both appear with a panic that was caught on the way: of a list that was borrowed, for example.
     event_loop.turn_now().unwrap();
     let waker = on_clone(move || drop(event_loop.close()));
-    let mut waits = pin!(source.wait_readable());
+    let mut waits = pin!(source.readable());
     let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
     assert!(matches!(polled, Poll::Ready(Err(_))), "the loop is closed");
 }

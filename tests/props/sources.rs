@@ -5,7 +5,7 @@
 use crate::scripted::Scripted;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use readily::io::{Direction, Source};
+use readily::io::{Async, Direction};
 use readily::poll::Event;
 use readily::{Callbacks, Cx, EventLoop, Interest, Readiness, gather, yield_now};
 use std::cell::RefCell;
@@ -31,7 +31,7 @@ fn bytes(len: usize) -> Vec<u8> {
 }
 
 /// Sends `data` in pieces of these sizes, in a cycle, yielding now and then.
-async fn send(source: &Source<UnixStream>, data: &[u8], pieces: &[usize]) {
+async fn send(source: &Async<UnixStream>, data: &[u8], pieces: &[usize]) {
     let (mut rest, mut sizes) = (data, pieces.iter().cycle());
     while !rest.is_empty() {
         let piece = &rest[..rest.len().min(*sizes.next().unwrap())];
@@ -48,7 +48,7 @@ async fn send(source: &Source<UnixStream>, data: &[u8], pieces: &[usize]) {
 }
 
 /// Receives to the end in pieces of these sizes.
-async fn receive(source: &Source<UnixStream>, pieces: &[usize]) -> Vec<u8> {
+async fn receive(source: &Async<UnixStream>, pieces: &[usize]) -> Vec<u8> {
     let (mut got, mut sizes) = (Vec::new(), pieces.iter().cycle());
     loop {
         let mut piece = vec![0; *sizes.next().unwrap()];
@@ -83,7 +83,7 @@ impl Callbacks for Receiver {
 fn by_edges(data: &[u8], out: &[usize], into: &[usize]) -> Vec<u8> {
     let (a, b) = small_pair();
     readily::run(async {
-        let (a, b) = (Source::new(a).unwrap(), Source::new(b).unwrap());
+        let (a, b) = (Async::new(a).unwrap(), Async::new(b).unwrap());
         gather((send(&a, data, out), receive(&b, into))).await.1
     })
     .unwrap()
@@ -101,7 +101,7 @@ fn by_level(data: &[u8], out: &[usize], into: &[usize]) -> Vec<u8> {
     event_loop.register(b, Interest::READ, receiver).unwrap();
     let (data, out) = (data.to_vec(), out.to_vec());
     drop(event_loop.spawn(async move {
-        let a = Source::new(a).unwrap();
+        let a = Async::new(a).unwrap();
         send(&a, &data, &out).await;
     }));
     event_loop.run().unwrap();
@@ -154,7 +154,7 @@ fn descriptors_before_and_after_are_equal() {
         // Dropped in the middle, with the object that it waits for.
         let left = readily::run(async {
             let (a, b) = small_pair();
-            let source = Source::new(a).unwrap();
+            let source = Async::new(a).unwrap();
             let reading = source.io(Direction::Read, |mut s| s.read(&mut [0]));
             let limited = readily::wait_for(std::time::Duration::from_millis(1), reading).await;
             drop(b);
@@ -186,12 +186,12 @@ fn every_waiter_of_a_closed_source_is_woken() {
     let (near, _far) = small_pair();
     let source = {
         let _entered = event_loop.enter();
-        Source::new(near).unwrap()
+        Async::new(near).unwrap()
     };
     event_loop.turn_now().unwrap();
     while (&*source).write(&[0; 64]).is_ok() {}
     let counts: Vec<_> = (0..4).map(|_| Arc::new(Count(AtomicU32::new(0)))).collect();
-    let mut readers: Vec<_> = (0..2).map(|_| Box::pin(source.wait_readable())).collect();
+    let mut readers: Vec<_> = (0..2).map(|_| Box::pin(source.readable())).collect();
     let mut writing = pin!(source.io(Direction::Write, |mut s| s.write(&[0])));
     for (reader, count) in readers.iter_mut().zip(&counts) {
         let waker = Waker::from(Arc::clone(count));
@@ -230,7 +230,7 @@ fn facts_of_two_events_add_up() {
     far.write_all(b"x").unwrap();
     let source = {
         let _entered = event_loop.enter();
-        Source::new(near).unwrap()
+        Async::new(near).unwrap()
     };
     let token = scripted.0.borrow().known.values().next().unwrap().0;
     for ready in [Readiness::READ, Readiness::WRITE] {

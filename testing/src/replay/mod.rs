@@ -33,7 +33,7 @@ pub use replayer::Replayer;
 /// Makes a loop on the system's kernel whose input is recorded to `sink`.
 ///
 /// Sockets made by the loop are recorded, and so is each owned descriptor that is passed to the loop.
-/// A [`Source`](readily::io::Source) around a foreign type reads from its descriptor without the
+/// An [`Async`](readily::io::Async) around a foreign type reads from its descriptor without the
 /// loop, so that the bytes cannot be recorded; such a source is refused with
 /// [`Error::BadDescriptor`].
 ///

@@ -24,26 +24,26 @@ impl<T: AsFd + 'static> Io for System<T> {
 /// Anything with a descriptor, for coroutines to wait on. Several may wait at once, in both
 /// directions; each is woken, and tries.
 ///
-/// [`Source::io`] waits and tries in one call. To do the two separately, wait with
-/// [`Source::wait_readable`] and try with [`Source::try_io`], which sees a `WouldBlock`. A `Source`
+/// [`Async::io`] waits and tries in one call. To do the two separately, wait with
+/// [`Async::readable`] and try with [`Async::try_io`], which sees a `WouldBlock`. An `Async`
 /// dereferences to the wrapped value, whose own operations it does not see; after one of those the
 /// next wait asks the kernel, which is one system call more.
 ///
 /// The descriptor is made non-blocking until the source is dropped. If it was blocking, `O_NONBLOCK` is
 /// cleared then: a duplicate that is used on must set it again. A file that was non-blocking before is left
-/// alone ([`LoopHandle::register`](crate::LoopHandle::register)). [`Source::io`] and [`Source::try_io`]
+/// alone ([`LoopHandle::register`](crate::LoopHandle::register)). [`Async::io`] and [`Async::try_io`]
 /// check the flag before each operation, because another process that shares the open file may clear it. An
 /// operation through the dereferenced value relies on the flag, and may block the loop if it was cleared.
 ///
 /// # Examples
 ///
 /// ```
-/// use readily::io::{Direction, Source};
+/// use readily::io::{Async, Direction};
 /// use std::net::UdpSocket;
 ///
 /// readily::run(async {
 ///     let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
-///     let ours = Source::new(ours)?;
+///     let ours = Async::new(ours)?;
 ///     theirs.send_to(b"one", ours.local_addr()?)?;
 ///     let mut packet = [0; 16];
 ///     // Waits, tries, and waits again if it was a false alarm.
@@ -52,7 +52,7 @@ impl<T: AsFd + 'static> Io for System<T> {
 ///     // Or one after the other: all that have come by now.
 ///     theirs.send_to(b"two", ours.local_addr()?)?;
 ///     theirs.send_to(b"three", ours.local_addr()?)?;
-///     ours.wait_readable().await?;
+///     ours.readable().await?;
 ///     while let Ok(n) = ours.try_io(Direction::Read, |socket| socket.recv(&mut packet)) {
 ///         println!("{} bytes", n);
 ///     }
@@ -61,11 +61,12 @@ impl<T: AsFd + 'static> Io for System<T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "AsyncFd")]
-pub struct Source<T: AsFd + 'static> {
+#[doc(alias = "Source")]
+pub struct Async<T: AsFd + 'static> {
     pub(super) watched: Watched<System<T>>,
 }
 
-impl<T: AsFd + 'static> Source<T> {
+impl<T: AsFd + 'static> Async<T> {
     /// Registers `io` with the loop that is running here, and makes it non-blocking.
     ///
     /// # Errors
@@ -96,32 +97,32 @@ impl<T: AsFd + 'static> Source<T> {
     /// # Cancellation
     ///
     /// Nothing is lost.
-    pub async fn wait_readable(&self) -> io::Result<()> {
+    pub async fn readable(&self) -> io::Result<()> {
         self.watched.wait(Direction::Read).await
     }
 
-    /// Waits until a write is worth trying, as [`Source::wait_readable`] does for a read.
+    /// Waits until a write is worth trying, as [`Async::readable`] does for a read.
     ///
     /// # Errors
     ///
-    /// As [`Source::wait_readable`].
+    /// As [`Async::readable`].
     ///
     /// # Cancellation
     ///
     /// Nothing is lost.
-    pub async fn wait_writable(&self) -> io::Result<()> {
+    pub async fn writable(&self) -> io::Result<()> {
         self.watched.wait(Direction::Write).await
     }
 
     /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
-    /// waiting before each try until it is worth trying, as [`Source::wait_readable`] does. In a row
-    /// of calls, each but the first asks the kernel. To take all that has come, [`Source::try_io`] is
+    /// waiting before each try until it is worth trying, as [`Async::readable`] does. In a row
+    /// of calls, each but the first asks the kernel. To take all that has come, [`Async::try_io`] is
     /// cheaper. `operation` may also loop by itself, and return `Ok` once it has met `WouldBlock`.
-    /// `O_NONBLOCK` is checked before each run, as [`Source::try_io`] does.
+    /// `O_NONBLOCK` is checked before each run, as [`Async::try_io`] does.
     ///
     /// # Errors
     ///
-    /// What `operation` gives, that of `fcntl(2)`, or as [`Source::wait_readable`].
+    /// What `operation` gives, that of `fcntl(2)`, or as [`Async::readable`].
     ///
     /// # Cancellation
     ///
@@ -143,7 +144,7 @@ impl<T: AsFd + 'static> Source<T> {
     /// After a `WouldBlock` the next wait lasts until the kernel reports something new.
     ///
     /// `O_NONBLOCK` is checked before each run, and set again if another process has cleared it. It is restored
-    /// when the registration ends ([`Source`]); after the loop was closed it is not checked.
+    /// when the registration ends ([`Async`]); after the loop was closed it is not checked.
     ///
     /// # Errors
     ///
@@ -168,8 +169,8 @@ impl<T: AsFd + 'static> Source<T> {
     }
 }
 
-/// Operations on the thing itself are not seen here: see [`Source::try_io`].
-impl<T: AsFd + 'static> Deref for Source<T> {
+/// Operations on the thing itself are not seen here: see [`Async::try_io`].
+impl<T: AsFd + 'static> Deref for Async<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -177,9 +178,9 @@ impl<T: AsFd + 'static> Deref for Source<T> {
     }
 }
 
-impl<T: AsFd + fmt::Debug + 'static> fmt::Debug for Source<T> {
+impl<T: AsFd + fmt::Debug + 'static> fmt::Debug for Async<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
+        f.debug_struct("Async")
             .field("io", &**self)
             .field("ready", &self.watched.ready())
             .finish()
