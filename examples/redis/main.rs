@@ -23,60 +23,15 @@ mod options;
 #[path = "../common/server.rs"]
 mod server;
 
+mod connection;
 mod resp;
 mod store;
 
-use answers::Answers;
+use connection::serve;
 use options::Options;
-use readily::CancellationToken;
-use readily::io::{BufReader, ReadError, TcpStream};
-use resp::{Answer, LONGEST, Wrong};
-use std::cell::RefCell;
 use std::error::Error;
-use std::io;
-use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 use store::Store;
-
-async fn serve(
-    stream: TcpStream,
-    stop: CancellationToken,
-    store: Rc<RefCell<Store>>,
-    idle: Duration,
-) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut reader = BufReader::with_limit(&stream, LONGEST + 2);
-    let mut answers = Answers::new(&stream, idle);
-    loop {
-        if !answers.next(&mut reader, &stop).await? {
-            return Ok(());
-        }
-        let command = pin!(resp::command(&mut reader));
-        match answers.before(command).await? {
-            Ok(command) if command.is_empty() => continue,
-            Ok(command) => {
-                store.borrow_mut().run(&command).write(&mut answers.bytes);
-                if command[0].eq_ignore_ascii_case(b"QUIT") {
-                    return answers.write().await;
-                }
-            }
-            Err(Wrong::Protocol(text)) => {
-                Answer::error(&format!("Protocol error: {text}")).write(&mut answers.bytes);
-                return answers.write().await;
-            }
-            Err(Wrong::Read(ReadError::TooLong { .. })) => {
-                Answer::error("Protocol error: too big").write(&mut answers.bytes);
-                return answers.write().await;
-            }
-            Err(Wrong::Read(error)) => {
-                answers.write().await?; // those of the commands before
-                return Err(error.into());
-            }
-        }
-        answers.write_if_full().await?;
-    }
-}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let usage = format!("redis {} [--memory bytes, default 1 GiB]", options::USAGE);
