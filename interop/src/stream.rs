@@ -1,6 +1,6 @@
 //! The streams that the adapters take.
 
-use readily::io::TcpStream;
+use readily::io::{TcpStream, UnixStream};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 mod sealed {
     pub trait Sealed {}
     impl Sealed for readily::io::TcpStream {}
+    impl Sealed for readily::io::UnixStream {}
 }
 
 /// A byte stream of `readily`, which [`Io`](super::Io) adapts. It cannot be implemented outside this crate: unsafe
@@ -51,32 +52,38 @@ pub trait Stream: sealed::Sealed {
     fn shutdown(&self) -> io::Result<()>;
 }
 
-impl Stream for TcpStream {
-    fn poll_read_uninit(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut [MaybeUninit<u8>],
-    ) -> Poll<io::Result<usize>> {
-        TcpStream::poll_read_uninit(self, cx, buffer)
-    }
+macro_rules! stream {
+    ($($of:ty),*) => {$(
+        impl Stream for $of {
+            fn poll_read_uninit(
+                &self,
+                cx: &mut Context<'_>,
+                buffer: &mut [MaybeUninit<u8>],
+            ) -> Poll<io::Result<usize>> {
+                <$of>::poll_read_uninit(self, cx, buffer)
+            }
 
-    fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        TcpStream::poll_write(self, cx, bytes)
-    }
+            fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                <$of>::poll_write(self, cx, bytes)
+            }
 
-    fn poll_write_vectored(
-        &self,
-        cx: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        TcpStream::poll_write_vectored(self, cx, buffers)
-    }
+            fn poll_write_vectored(
+                &self,
+                cx: &mut Context<'_>,
+                buffers: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                <$of>::poll_write_vectored(self, cx, buffers)
+            }
 
-    fn shutdown(&self) -> io::Result<()> {
-        match TcpStream::shutdown(self, Shutdown::Write) {
-            // The peer has gone, and the side with it.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            ended => ended,
+            fn shutdown(&self) -> io::Result<()> {
+                match <$of>::shutdown(self, Shutdown::Write) {
+                    // The peer has gone, and the side with it.
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                    ended => ended,
+                }
+            }
         }
-    }
+    )*};
 }
+
+stream!(TcpStream, UnixStream);

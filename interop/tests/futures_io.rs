@@ -1,23 +1,19 @@
 //! The traits of the futures crates, which `readily` has with the feature `futures-io`: their combinators
 //! on our streams.
 
+#[path = "common/connection.rs"]
+mod connection;
+#[path = "common/kernels.rs"]
+mod kernels;
+
+use connection::{bytes, connection};
 use futures_util::io::{AsyncReadExt, AsyncWriteExt, copy};
-use readily::io::{TcpListener, TcpStream, pipe};
+use kernels::{in_memory_with_faults, on_the_system};
+use readily::io::pipe;
 use readily::{Runner, gather, spawn};
 use readily_testing::strategies::faults;
 use readily_testing::{Personality, SimLoop};
 use std::io;
-
-fn bytes(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n * 31 + n / 251) as u8).collect()
-}
-
-async fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(([127, 0, 0, 1], 0)).unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (ours, theirs) = gather((TcpStream::connect(addr), listener.accept())).await;
-    (ours.unwrap(), theirs.unwrap().0)
-}
 
 /// Sends through a stream, back through the halves of another one, and through the halves at the end.
 async fn round_trip(sent: &[u8]) -> io::Result<Vec<u8>> {
@@ -82,4 +78,21 @@ fn a_pipe_is_read_to_its_end_and_closes_when_it_is_dropped() {
         all
     });
     assert!(read.unwrap() == bytes(200_000));
+}
+
+/// A peer that goes and leaves bytes unread. Linux resets the connection, and its writing side has ended with it;
+/// the systems with a kqueue end it.
+async fn close_after_a_reset() -> io::Result<()> {
+    let (mut ours, theirs) = connection().await;
+    AsyncWriteExt::write_all(&mut ours, b"unread").await?;
+    theirs.readable().await?;
+    drop(theirs);
+    let _gone = AsyncReadExt::read(&mut ours, &mut [0; 1]).await;
+    ours.close().await
+}
+
+#[test]
+fn a_close_after_the_peer_has_gone_is_no_error() {
+    on_the_system(close_after_a_reset()).unwrap();
+    in_memory_with_faults(async || close_after_a_reset().await.unwrap());
 }

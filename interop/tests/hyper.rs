@@ -4,41 +4,25 @@
 //! requests one after the other, or at once, in chunks. All bytes must be the same whatever the kernel and
 //! the faults of the seed do.
 
+#[path = "common/kernels.rs"]
+mod kernels;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, client, server};
-use readily::io::{TcpListener, TcpStream};
+use kernels::{in_memory_with_faults, on_the_system};
+use readily::io::{TcpListener, TcpStream, UnixStream};
 use readily::{Runner, gather, spawn};
 use readily_interop::{Io, LocalExecutor, LoopTimer};
-use readily_testing::{Faults, Personality, SimLoop};
+use readily_testing::SimLoop;
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// Linux, and the three systems with a kqueue.
-const KERNELS: [Option<Personality>; 4] = [
-    None,
-    Some(Personality::FreeBsd),
-    Some(Personality::Apple),
-    Some(Personality::NetBsd),
-];
-
-/// Mixes of faults: some seeds have few of them, some many.
-fn faults(seed: u64) -> Faults {
-    let mut faults = Faults::seeded(seed);
-    let rate = [0, 8, 64, 160][seed as usize % 4];
-    faults.short = rate;
-    faults.would_block = rate / 2;
-    faults.interrupted = rate / 2;
-    faults.spurious = rate / 4;
-    faults.early_return = rate / 4;
-    faults.shuffle = seed % 3 == 0;
-    faults
-}
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn body(n: usize) -> Vec<u8> {
     let len = [0, 1, 1000, 70_000][n % 4] + n;
@@ -159,32 +143,20 @@ async fn server_and_clients(version: Version) {
     server.cancel();
 }
 
-fn on_each_kernel(version: Version) {
-    for seed in 0..100 {
-        let system = KERNELS[seed as usize % KERNELS.len()];
-        let mut sim = SimLoop::on(system, faults(seed));
-        let ran = sim.run(server_and_clients(version));
-        assert!(ran.is_ok(), "seed {seed} on {system:?}: {ran:?}");
-    }
-}
-
 #[test]
 fn http1_moves_every_byte_on_each_kernel_with_the_faults_of_100_seeds() {
-    on_each_kernel(Version::Http1);
+    in_memory_with_faults(|| server_and_clients(Version::Http1));
 }
 
 #[test]
 fn http2_moves_every_byte_on_each_kernel_with_the_faults_of_100_seeds() {
-    on_each_kernel(Version::Http2);
+    in_memory_with_faults(|| server_and_clients(Version::Http2));
 }
 
 #[test]
 fn both_versions_move_every_byte_on_the_systems_kernel() {
     for version in [Version::Http1, Version::Http2] {
-        Runner::new()
-            .unwrap()
-            .run(server_and_clients(version))
-            .unwrap();
+        on_the_system(server_and_clients(version));
     }
 }
 
@@ -270,4 +242,31 @@ fn a_stream_that_another_thread_uses_panics_there() {
         assert!(used.join().is_err());
     });
     assert!(io.get_ref().local_addr().is_ok());
+}
+
+/// Bytes one way, up to the end that a shutdown makes; then the other way.
+async fn over_a_unix_stream() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (mut ours, mut theirs) = (Io::new(ours), Io::new(theirs));
+    let sent = body(3);
+    let send = async {
+        ours.write_all(&sent).await.unwrap();
+        ours.shutdown().await.unwrap();
+    };
+    let mut received = Vec::new();
+    let (_, read) = gather((send, theirs.read_to_end(&mut received))).await;
+    assert_eq!(read.unwrap(), sent.len());
+    assert!(received == sent);
+    theirs.write_all(b"back").await.unwrap();
+    drop(theirs);
+    let mut back = Vec::new();
+    ours.read_to_end(&mut back).await.unwrap();
+    assert_eq!(back, b"back");
+    ours.shutdown().await.unwrap(); // though the peer has gone
+}
+
+#[test]
+fn a_unix_stream_is_adapted_too() {
+    on_the_system(over_a_unix_stream());
+    in_memory_with_faults(over_a_unix_stream);
 }

@@ -59,10 +59,14 @@ macro_rules! async_write {
                 Poll::Ready(Ok(()))
             }
 
-            /// Ends the writing side, as `shutdown(2)`.
+            /// Ends the writing side, as `shutdown(2)`. A connection that the peer has reset has none left:
+            /// its close succeeds.
             fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 let close: fn(&mut Self) -> io::Result<()> = $close;
-                Poll::Ready(close(self.get_mut()))
+                Poll::Ready(match close(self.get_mut()) {
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                    closed => closed,
+                })
             }
         }
     )*};
