@@ -51,6 +51,25 @@
 //! the timer are in a [`SendWrapper`], which is `Send`, and panics when it is used or dropped on another thread
 //! than the one that made it. A task of `readily` never leaves its thread, and neither does what it owns.
 //! What such a crate gives to a thread of its own would be found by that panic.
+//!
+//! # What runs
+//!
+//! The tests of this crate run these programs, unmodified, on the system's kernel and on the kernels in memory
+//! (Linux's, and those of three systems with a kqueue), there with the faults of 100 seeds: transfers that
+//! are cut short or would block, interrupts, spurious and early reports.
+//!
+//! | partner | how | on the system | in memory |
+//! |---|---|---|---|
+//! | hyper, both sides | [`Io`], [`LocalExecutor`], [`LoopTimer`] | HTTP/1.1, HTTP/2 | the same; a limit in virtual time |
+//! | rustls, both sides | futures-rustls, by the feature `futures-io` | an echo, a truncation, a wrong name | the same; a silent peer in virtual time |
+//! | | tokio-rustls on [`Io`], hyper above it | HTTP/2 over TLS | the same |
+//! | async-tungstenite, both sides | the feature `futures-io` | all kinds of messages, fragments, the close | the same; a silent peer in virtual time |
+//! | | the same over futures-rustls | the same | the same |
+//! | redis, the client | `MultiplexedConnection` on [`Io`] | our example server; a Redis over a Unix socket | our example server; keys that expire in virtual time |
+//! | tokio-postgres | `connect_raw` on [`Io`] | a PostgreSQL over a Unix socket: statements, transactions, COPY, a cancel | a scripted server |
+//!
+//! The time limits of the client `redis` need tokio's timers: turn them off, and use [`readily::wait_for`], which keeps
+//! the connection in order.
 
 mod io;
 mod stream;
