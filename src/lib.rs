@@ -138,6 +138,7 @@
 //! | [`Interest`], [`Trigger`], [`Readiness`] | The conditions that a program asks for, how often they are reported, and the conditions that the kernel reports. |
 //! | [`transport::Protocol`], [`transport::Transport`] | A connection with a buffer for what is written; asyncio's protocols. [`LoopHandle::create_server`] and [`LoopHandle::create_connection`] make them. |
 //! | [`LoopHandle::call_soon`], [`call_later`](LoopHandle::call_later), [`call_at`](LoopHandle::call_at) | Queue a closure to run soon, after a delay or at a given time; [`CallHandle`] and [`TimerHandle`] cancel it. |
+//! | [`LoopHandle::timer`] | Make a [`Timer`], whose callback is given once: it is started, moved and stopped without an allocation. |
 //!
 //! **From another thread**
 //!
@@ -238,6 +239,7 @@ pub use event_loop::{
     registry::Key,
     remote::RemoteHandle,
     report::Unhandled,
+    timer::Timer,
     weak_handle::WeakHandle,
 };
 #[doc(inline)]

@@ -338,6 +338,33 @@ fn a_warm_wait_queue_allocates_nothing() {
     assert_eq!(COUNT.get() - before, 0);
 }
 
+/// A timer that is kept is started, moved, fired and stopped without an allocation.
+#[test]
+fn a_warm_timer_allocates_nothing() {
+    let clock = Manual::new();
+    let poller = readily::poll::default_poller::default().unwrap();
+    let mut event_loop = EventLoop::with(poller, Box::new(clock.clone())).unwrap();
+    event_loop.set_panic_policy(readily::PanicPolicy::Propagate);
+    let fired = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&fired);
+    let timer = event_loop.timer(move |_, timer| {
+        counted.set(counted.get() + 1);
+        timer.start_in(Duration::from_millis(1));
+    });
+    let mut work = || {
+        timer.start_in(Duration::from_secs(1));
+        assert!(timer.stop());
+        timer.start_in(Duration::from_secs(1));
+        timer.start_in(Duration::from_millis(1));
+        clock.advance(Duration::from_millis(1));
+        event_loop.turn_now().unwrap();
+    };
+    (0..200).for_each(|_| work());
+    let before = COUNT.get();
+    (0..100).for_each(|_| work());
+    assert_eq!((COUNT.get() - before, fired.get()), (0, 300));
+}
+
 /// R126: the memory of a burst of a hundred thousand tasks, closures, timers and messages is given
 /// back: afterwards a loop keeps what a thousand of them would take.
 #[test]

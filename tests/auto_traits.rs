@@ -30,8 +30,8 @@ use readily::task::{
 use readily::time::{Sleep, TimeoutScope};
 use readily::{
     CallHandle, CancellationToken, Cx, Error, Event, EventLoop, JoinError, JoinSet, Key, Lock,
-    LoopHandle, Queue, RemoteHandle, Runner, Semaphore, Task, TaskGroup, ThreadPool, TimerHandle,
-    WeakHandle,
+    LoopHandle, Queue, RemoteHandle, Runner, Semaphore, Task, TaskGroup, ThreadPool, Timer,
+    TimerHandle, WeakHandle,
 };
 use std::marker::PhantomData;
 
@@ -78,7 +78,7 @@ macro_rules! auto {
 #[test]
 fn what_belongs_to_a_loop_stays_on_its_thread() {
     auto!(EventLoop, Runner, LoopHandle, WeakHandle, Cx<'static>, Descriptor => false, false);
-    auto!(CallHandle, TimerHandle, Sleep, TimeoutScope => false, false);
+    auto!(CallHandle, TimerHandle, Timer, Sleep, TimeoutScope => false, false);
     auto!(Shielded<u8>, Wait<'static, Task<u8>> => false, false);
     auto!(Task<u8>, TaskRef, DoneTask<u8>, SharedTask<u8>, WaitDone, Future<u8>, SharedFuture<u8>, Promise<u8> => false, false);
     auto!(TaskGroup<u8>, JoinSet<u8>, CancellationToken => false, false);

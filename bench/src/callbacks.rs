@@ -7,6 +7,7 @@ mod c;
 mod calloop;
 mod raw;
 mod readily;
+mod terse;
 
 #[cfg(has_ev)]
 pub use c::Ev;
@@ -17,6 +18,7 @@ pub use c::Uv;
 pub use calloop::Calloop;
 pub use raw::{Boxed, Raw};
 pub use readily::Readily;
+pub use terse::Terse;
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

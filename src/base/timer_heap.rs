@@ -12,6 +12,9 @@
 //! A timer that was armed since the last round began is in neither of them yet, but in a list, and
 //! knows its place there. Cancelled before the next round, it leaves nothing behind.
 //!
+//! A timer either goes with its payload when it fires or is cancelled, or is *kept*: its entry stays until
+//! it fires or is removed, and to start or stop it changes its node and the entry's tag, not the payload.
+//!
 //! These are the *timers* of "I/O, timers and callbacks" (N1). Rules: C2, C3, C4.
 
 use super::shrink;
@@ -63,6 +66,9 @@ const SLACK: usize = 64;
 /// The tag of an entry says where its node is: from here on, at which place of the list of new
 /// timers; below, in the heap, and which was armed first.
 const UNSORTED: u32 = 1 << 31;
+
+/// The tag of a kept entry that is not armed. There is no such place, and no such number.
+const IDLE: u32 = u32::MAX;
 
 /// Nodes in a buffer that becomes smaller after a burst (R126).
 #[derive(Debug, Default)]
@@ -134,6 +140,8 @@ pub struct Timers<T> {
     /// whose number is not the tag of its entry is that of a cancelled timer, whatever the slot
     /// holds by then.
     entries: Slab<T>,
+    /// How many of the entries are kept, and not armed.
+    idle: usize,
     /// Of the next one to be armed.
     next_seq: u32,
     /// Whether a round has begun and is not over.
@@ -166,6 +174,7 @@ impl<T> Default for Timers<T> {
             sorted: Nodes::default(),
             unsorted: Vec::new(),
             entries: Slab::default(),
+            idle: 0,
             next_seq: 0,
             in_round: false,
         }
@@ -239,6 +248,73 @@ impl<T> Timers<T> {
         Some(taken)
     }
 
+    /// Adds a timer that is kept until it fires or is [removed](Self::remove), and is not armed.
+    pub fn keep(&mut self, payload: T) -> TimerKey {
+        self.idle += 1;
+        self.entries.insert_tagged(IDLE, payload)
+    }
+
+    /// Arms a kept timer, or moves its deadline if it is armed. C2: it counts as armed last. Returns whether
+    /// the timer is there.
+    #[inline(always)]
+    pub fn start(&mut self, key: TimerKey, deadline_ns: u64) -> bool {
+        if self.next_seq >= UNSORTED {
+            self.renumber();
+        }
+        let node = Node::new(deadline_ns, self.next_seq, key.slot() as u32);
+        let end = UNSORTED | self.unsorted.len() as u32;
+        let Some(tag) = self.entries.tag_mut(key) else {
+            return false;
+        };
+        match *tag {
+            IDLE => {
+                *tag = end;
+                self.idle -= 1;
+                self.unsorted.push(node);
+            }
+            UNSORTED.. => self.unsorted[(*tag - UNSORTED) as usize] = node,
+            _ => {
+                *tag = end;
+                self.unsorted.push(node);
+                self.compact_if_due();
+            }
+        }
+        self.next_seq += 1;
+        true
+    }
+
+    /// Disarms a kept timer. Returns whether it was armed.
+    #[inline(always)]
+    pub fn stop(&mut self, key: TimerKey) -> bool {
+        let Some(tag) = self.entries.tag_mut(key) else {
+            return false;
+        };
+        let before = std::mem::replace(tag, IDLE);
+        if before == IDLE {
+            return false;
+        }
+        self.idle += 1;
+        match before.checked_sub(UNSORTED) {
+            Some(place) => self.remove_unsorted(place as usize),
+            None => self.compact_if_due(),
+        }
+        true
+    }
+
+    /// Whether a kept timer is armed.
+    #[must_use]
+    pub fn is_armed(&mut self, key: TimerKey) -> bool {
+        self.entries.tag_mut(key).is_some_and(|tag| *tag != IDLE)
+    }
+
+    /// Removes a kept timer, armed or not, and returns its payload.
+    pub fn remove(&mut self, key: TimerKey) -> Option<T> {
+        self.stop(key);
+        let payload = self.entries.remove(key)?;
+        self.idle -= 1;
+        Some(payload)
+    }
+
     /// Takes a node out of the list of new timers; the last one of the list gets its place.
     #[inline]
     fn remove_unsorted(&mut self, place: usize) {
@@ -290,6 +366,8 @@ impl<T> Timers<T> {
     /// round.
     ///
     /// L5: what a fired timer arms, even for the past, is not among them. C3: nor is what it cancels.
+    ///
+    /// A kept timer is removed as well: its caller adds it again, and it has another key from then on.
     #[inline]
     pub fn pop_due(&mut self, now_ns: u64) -> Option<T> {
         while let Some((node, is_sorted)) = self.first() {
@@ -319,24 +397,24 @@ impl<T> Timers<T> {
         self.in_round = false;
     }
 
-    /// Removes any timer, fired or not, for a caller that empties the heap.
+    /// Removes any timer, armed or kept, for a caller that empties the heap.
     pub fn pop_any(&mut self) -> Option<T> {
         let key = self.entries.first()?;
-        self.cancel(key)
+        self.remove(key)
     }
 
     /// How many timers are armed.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.idle
     }
 
     /// Whether none is.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == self.idle
     }
 
     /// How many nodes there are, those of cancelled timers included; C4 bounds them by the number of
@@ -397,7 +475,7 @@ impl<T> Timers<T> {
     /// C4.
     #[inline]
     fn compact_if_due(&mut self) {
-        let living = self.entries.len() - self.unsorted.len();
+        let living = self.len() - self.unsorted.len();
         if self.settled() > max_nodes(living) {
             self.compact();
         }
@@ -510,7 +588,7 @@ impl<T> Timers<T> {
             assert!(node.seq() < self.next_seq, "each has a number of its own");
         }
         let living = settled + self.unsorted.len();
-        assert_eq!(living, self.entries.len(), "C4: each timer has one node");
+        assert_eq!(living, self.len(), "C4: each armed timer has one node");
         assert!(self.settled() <= max_nodes(settled), "C4: few are dead");
         let heap = &self.heap.list;
         for place in 1..heap.len() {
@@ -798,6 +876,22 @@ mod tests {
             timers.verify();
         }
         assert!(timers.nodes() <= SLACK);
+    }
+
+    /// C4: where the deadline of one timer moves in each round, and the others stay.
+    #[test]
+    fn the_nodes_of_a_kept_timer_that_is_moved_are_swept_out() {
+        let mut timers = Timers::default();
+        let idle: Vec<TimerKey> = (0..1_000).map(|n| timers.keep(n)).collect();
+        let moved = timers.keep(1_000);
+        for n in 0..1_000 {
+            assert!(timers.start(moved, 10_000 - n));
+            timers.begin_round();
+            timers.verify();
+            assert!(timers.nodes() <= 2 + SLACK);
+        }
+        assert_eq!((timers.len(), timers.next_ns()), (1, Some(9_001)));
+        assert!(idle.into_iter().all(|key| !timers.stop(key)));
     }
 
     /// What is armed and cancelled in one round leaves no node, whichever it is.

@@ -24,7 +24,7 @@ impl LoopHandle {
 
     /// C5: the next wait, and that of a host, may have to end earlier.
     #[inline]
-    fn timer_armed(&self, deadline_ns: u64) {
+    pub(super) fn timer_armed(&self, deadline_ns: u64) {
         self.ready.rows.demand_attention();
         self.notify_host_of(deadline_ns);
     }

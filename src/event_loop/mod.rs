@@ -61,6 +61,7 @@ mod replay;
 mod scheduling;
 mod source_callback;
 mod stats;
+pub(crate) mod timer;
 mod unhandled;
 pub(crate) mod user_code;
 pub(crate) mod weak_handle;

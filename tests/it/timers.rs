@@ -1,15 +1,16 @@
 //! Timers by a clock that the test moves, and a few by the real one.
 //!
-//! Invariants: L5, C1, C2, C4, C5.
+//! Invariants: L3, L5, L6, C1, C2, C4, C5.
 
 use crate::support::{
-    Count, Log, guard, manual_loop, strict_loop, strict_runner, turn_times, turn_until, turns_in,
-    wall,
+    Count, Log, collect_unhandled, guard, manual_loop, strict_loop, strict_runner, turn_times,
+    turn_until, turns_in, wall,
 };
 use readily::clock::Clock;
+use readily::event_loop::ExitReason;
 use readily::spi;
 use readily::time::sleep_until;
-use readily::{Elapsed, TimerHandle, WeakHandle, gather, sleep, wait_for};
+use readily::{Elapsed, PanicPolicy, Timer, TimerHandle, WeakHandle, gather, sleep, wait_for};
 use readily_testing::SimLoop;
 use std::cell::RefCell;
 use std::future::pending;
@@ -655,4 +656,168 @@ fn armed_timers_are_those_that_can_still_fire() {
     assert_eq!(event_loop.armed_timers(), 1, "the deadline");
     event_loop.remove(key).unwrap();
     assert_eq!(event_loop.armed_timers(), 0);
+}
+
+/// C2, L5, R126: a timer that is kept is in one order with the others, by its last start, and may do anything
+/// with itself in its callback.
+#[test]
+fn a_timer_is_started_moved_and_stopped_also_by_its_own_callback() {
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    let log = Log::default();
+    let note = log.clone();
+    let timer = event_loop.timer(move |handle, timer| {
+        note.note(format!("{} {:?}", handle.armed_timers(), timer.when()));
+        timer.start_in(Duration::ZERO);
+        assert!(timer.stop() && !timer.stop() && !timer.is_armed());
+        timer.start_in(MS);
+    });
+    assert_eq!(
+        (timer.is_armed(), timer.when(), timer.stop()),
+        (false, None, false)
+    );
+    assert_eq!(
+        event_loop.run().unwrap(),
+        ExitReason::Idle,
+        "an idle timer is no work"
+    );
+    let first = event_loop.now() + MS;
+    timer.start_at(first + MS);
+    timer.start_at(first);
+    assert_eq!((timer.when(), event_loop.armed_timers()), (Some(first), 1));
+    let note = log.clone();
+    event_loop.call_at(first, move |_| note.note("once"));
+    timer.start_at(first);
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.text(), "");
+    for _ in 0..3 {
+        clock.advance(MS);
+        turn_times(&mut event_loop, 3);
+    }
+    assert_eq!(
+        log.text(),
+        "once 0 None 0 None 0 None",
+        "once in each millisecond"
+    );
+    assert!(timer.is_armed() && timer.stop());
+    clock.advance(MS);
+    turn_times(&mut event_loop, 2);
+    assert_eq!(log.len(), 4, "C3");
+}
+
+/// L3, R071: the callback is dropped with its timer, at once, or, if it runs, when it has returned.
+#[test]
+fn a_timer_that_is_dropped_is_stopped_and_its_callback_is_dropped() {
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    let alive = Rc::new(());
+    let kept = Rc::clone(&alive);
+    let timer = event_loop.timer(move |_, _| assert_eq!(Rc::strong_count(&kept), 0, "C3"));
+    timer.start_in(MS);
+    assert_eq!(Rc::strong_count(&alive), 2);
+    drop(timer);
+    assert_eq!(
+        (Rc::strong_count(&alive), event_loop.armed_timers()),
+        (1, 0)
+    );
+
+    let (own, count) = (Rc::new(RefCell::new(None::<Timer>)), Count::default());
+    let (slot, kept, counted) = (Rc::clone(&own), Rc::clone(&alive), count.clone());
+    let timer = event_loop.timer(move |_, timer| {
+        drop(slot.take());
+        assert_eq!(Rc::strong_count(&kept), 2, "it runs");
+        timer.start_in(MS);
+        assert!(!timer.is_armed() && !timer.stop(), "it is gone");
+        counted.add();
+    });
+    timer.start_in(MS);
+    *own.borrow_mut() = Some(timer);
+    clock.advance(MS);
+    turn_times(&mut event_loop, 3);
+    assert_eq!((count.get(), Rc::strong_count(&alive)), (1, 1));
+}
+
+/// R081: callbacks are dropped when the loop is closed, armed or not, also one that owns its own timer.
+#[test]
+fn a_closed_loop_drops_the_callbacks_of_its_timers_and_arms_none() {
+    let _guard = guard!();
+    let event_loop = strict_loop();
+    let alive = Rc::new(());
+    let keeps = || {
+        let kept = Rc::clone(&alive);
+        event_loop.timer(move |_, _| assert!(Rc::strong_count(&kept) > 0))
+    };
+    let (idle, armed) = (keeps(), keeps());
+    armed.start_in(MS);
+    let own = Rc::new(RefCell::new(None::<Timer>));
+    let (slot, kept) = (Rc::clone(&own), Rc::clone(&alive));
+    let cyclic = event_loop
+        .timer(move |_, _| assert!(slot.borrow().is_some() && Rc::strong_count(&kept) > 0));
+    *own.borrow_mut() = Some(cyclic);
+    drop(own);
+    assert_eq!(Rc::strong_count(&alive), 4);
+    let report = event_loop.close();
+    assert_eq!((report.timers, Rc::strong_count(&alive)), (1, 1));
+    for timer in [&idle, &armed] {
+        timer.start_in(MS);
+        timer.start_at(wall());
+        assert_eq!(
+            (timer.is_armed(), timer.stop(), timer.when()),
+            (false, false, None)
+        );
+    }
+}
+
+/// R044, R045, L6: a panic of a timer's callback is reported once, with the line that made the timer; the
+/// others fire, and it can be started again. A panic of the destructor at that time is reported, too.
+#[test]
+fn a_timer_whose_callback_panics_is_reported_and_can_be_started_again() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("destructor"));
+        }
+    }
+    let _guard = guard!();
+    let (mut event_loop, clock) = manual_loop();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let log = collect_unhandled(&event_loop);
+    let reports = |what: &str| log.text().matches(what).count();
+    let count = Count::default();
+    let counted = count.clone();
+    let line = line!() + 1;
+    let timer = event_loop.timer(move |_, _| {
+        counted.add();
+        std::panic::resume_unwind(Box::new("callback"));
+    });
+    let own = Rc::new(RefCell::new(None::<Timer>));
+    let (slot, bomb) = (Rc::clone(&own), Panics);
+    let last = event_loop.timer(move |_, _| {
+        drop(slot.take());
+        let _ = &bomb;
+        std::panic::resume_unwind(Box::new("last call"));
+    });
+    for round in 1..=2 {
+        timer.start_in(MS);
+        let counted = count.clone();
+        event_loop.call_later(MS, move |_| _ = counted.add());
+        clock.advance(MS);
+        turn_times(&mut event_loop, 2);
+        assert_eq!(
+            (count.get(), reports("panicked: callback")),
+            (2 * round, round)
+        );
+    }
+    assert_eq!(reports(&format!("timers.rs:{line}:")), 2, "{log:?}");
+    last.start_in(MS);
+    *own.borrow_mut() = Some(last);
+    clock.advance(MS);
+    turn_times(&mut event_loop, 2);
+    assert_eq!(
+        (
+            reports("panicked: last call"),
+            reports("panicked: destructor")
+        ),
+        (1, 1)
+    );
 }

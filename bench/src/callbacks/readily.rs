@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub struct Readily {
-    event_loop: EventLoop,
-    called: Rc<Cell<u64>>,
+    pub(super) event_loop: EventLoop,
+    pub(super) called: Rc<Cell<u64>>,
 }
 
 /// A closure that queues its successor.

@@ -10,7 +10,7 @@ use crate::callbacks::Ev;
 use crate::callbacks::Event;
 #[cfg(has_uv)]
 use crate::callbacks::Uv;
-use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Timed};
+use crate::callbacks::{Boxed, Callbacks, Calloop, Raw, Readily, Terse, Timed};
 use crate::clocks::worked;
 use std::time::Duration;
 
@@ -59,27 +59,27 @@ pub fn rows() -> Vec<Row> {
         ),
         row(
             "timers armed and cancelled, 1000 at once",
-            runs!(cancelled(BATCH), Raw Readily Calloop),
+            runs!(cancelled(BATCH), Raw Readily Terse Calloop),
             timers::dropped(BATCH),
         )
         .counted(2 * BATCH),
         row(
             "timers armed and cancelled, 100000 at once",
-            runs!(cancelled(100 * BATCH), Raw Readily),
+            runs!(cancelled(100 * BATCH), Raw Readily Terse),
             timers::dropped(100 * BATCH),
         )
         .counted(100 * BATCH)
         .timed(100 * BATCH),
         row(
             "timers armed and cancelled, 1000000 at once",
-            runs!(cancelled(1000 * BATCH), Raw Readily),
+            runs!(cancelled(1000 * BATCH), Raw Readily Terse),
             timers::dropped(1000 * BATCH),
         )
         .counted(None)
         .timed(1000 * BATCH),
         row(
             "timers armed and fired, 1000 at once",
-            runs!(fired(), Raw Readily Calloop),
+            runs!(fired(), Raw Readily Terse Calloop),
             vec![],
         ),
     ]

@@ -40,6 +40,13 @@ impl<T> Slab<T> {
         self.remove_if(slot, |slot| slot.link == tag, |entry| entry)
     }
 
+    /// The tag of an entry, to be read and changed; `None` if the entry is gone.
+    #[inline]
+    pub(in super::super) fn tag_mut(&mut self, key: SlabKey) -> Option<&mut u32> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        (slot.generation == key.generation).then_some(&mut slot.link)
+    }
+
     /// Whether the entry in `slot` has this tag.
     #[inline]
     pub(in super::super) fn is_tagged(&self, slot: u32, tag: u32) -> bool {
