@@ -73,7 +73,8 @@
 //! | name | use |
 //! |---|---|
 //! | [`io::TcpListener`], [`io::TcpStream`] | Accept, connect, read and write, in coroutines. |
-//! | [`io::Async`] | Wait for any other descriptor. |
+//! | [`io::Async`] | Read, write and wait for any other descriptor, and for files. |
+//! | [`io::stdin`], [`io::stdout`] | Read and write the standard streams, whatever they are. |
 //! | [`LoopHandle::listen`], [`LoopHandle::connect`] | Accept and connect with callbacks; [`event_loop::listen_tcp`] makes the listening socket. |
 //!
 //! **Time and time limits**

@@ -202,7 +202,7 @@ fn atomics_of_64_bits_stand_in_one_file() {
 /// ten release the share of the loop's thread without a locked instruction, six are a waker that is sent
 /// to another thread's loop, one is the executor of a header, and two release a share in a test. Beside it
 /// are one word for a waiter or a box, the counts of what all tasks share, and the list of all tasks.
-const UNSAFE_IN_SYS: usize = 298;
+const UNSAFE_IN_SYS: usize = 300;
 const CELL: &str = "src/task/cell.rs";
 const UNSAFE_IN_CELL: [(&str, usize); 4] = [
     (CELL, 71),

@@ -52,7 +52,7 @@ impl LoopHandle {
 
     /// Fails if the loop is closed, or belongs to the parent process.
     #[inline]
-    pub(super) fn ensure_usable(&self) -> Result<(), Error> {
+    pub(crate) fn ensure_usable(&self) -> Result<(), Error> {
         if self.closed.get() {
             return Err(Error::Closed);
         }

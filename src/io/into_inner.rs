@@ -184,8 +184,10 @@ impl<T: AsFd + 'static> Async<T> {
     ///
     /// [`IntoInnerError`], with the source.
     pub fn into_inner(self) -> Result<T, IntoInnerError<Self>> {
-        let taken = system(self.watched, |System(io)| Some(io));
-        taken.map_err(|error| error.map(|watched| Self { watched }))
+        match self.source.into_inner() {
+            Ok(System(io)) => Ok(io),
+            Err(source) => Err(IntoInnerError::Dispatching(Self { source })),
+        }
     }
 }
 

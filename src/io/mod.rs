@@ -10,6 +10,7 @@
 //! [N10]: crate::book#n10
 
 mod async_fd;
+mod async_transfer;
 mod buf_read;
 mod buf_reader;
 mod buf_writer;
@@ -32,11 +33,14 @@ mod pipe_end;
 mod pipe_poll;
 mod poll_read;
 mod poll_write;
+mod pollable;
 mod read_buffer;
 mod read_error;
 mod socket;
 mod socket_path;
 mod split;
+mod standard_streams;
+mod standard_writers;
 mod stream_ops;
 mod stream_poll;
 mod stream_try;
@@ -69,6 +73,8 @@ pub use poll_write::PollWrite;
 pub use read_error::ReadError;
 pub use socket_path::SocketPathError;
 pub use split::{ByteStream, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use standard_streams::{Stdin, stdin};
+pub use standard_writers::{Stderr, Stdout, stderr, stdout};
 pub use tcp::TcpStream;
 pub use tcp_listener::TcpListener;
 pub use tcp_socket::{KeepAlive, TcpSocket};

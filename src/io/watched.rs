@@ -286,18 +286,45 @@ impl<T: Io> Watched<T> {
         watch: Watch,
         site: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let made = current::with(|handle| Self::on(handle, io, fd_state, ready, watch, site));
+        let made = current::with(|handle| {
+            let fail = |error: Error, _state| error.into_io();
+            Self::on(handle, io, fd_state, ready, watch, site, fail)
+        });
         made.unwrap_or_else(|| Err(io::Error::other(Error::NoLoop)))
     }
 
-    fn on(
+    /// [`Watched::new`] for any kind of file: what the poller refuses because it is always ready is returned.
+    pub(super) fn new_or_always_ready(
+        io: T,
+        fd_state: FdState,
+        site: &'static Location<'static>,
+    ) -> io::Result<Result<Self, T>> {
+        let made = current::with(|handle| {
+            let fail = |error: Error, state: Rc<State<T>>| match (error, Rc::into_inner(state)) {
+                (Error::NotPollable { .. }, Some(state)) => Ok(state.io),
+                (error, _) => Err(error.into_io()),
+            };
+            let (ready, watch) = (Readiness::NONE, Watch::BOTH);
+            Self::on(handle, io, fd_state, ready, watch, site, fail)
+        });
+        match made {
+            Some(Ok(watched)) => Ok(Ok(watched)),
+            Some(Err(Ok(io))) => Ok(Err(io)),
+            Some(Err(Err(error))) => Err(error),
+            None => Err(io::Error::other(Error::NoLoop)),
+        }
+    }
+
+    /// `fail` makes the error, of the loop's and of what was not registered.
+    fn on<E>(
         handle: &LoopHandle,
         io: T,
         fd_state: FdState,
         ready: Readiness,
         watch: Watch,
         site: &'static Location<'static>,
-    ) -> io::Result<Self> {
+        fail: impl FnOnce(Error, Rc<State<T>>) -> E,
+    ) -> Result<Self, E> {
         let registration = SourceRegistration::new(watch, site);
         let rearm_interest = registration.rearm_interest(handle.rearm_interest());
         let state = Rc::new(State {
@@ -317,7 +344,7 @@ impl<T: Io> Watched<T> {
         });
         match handle.add_source(&state, fd_state) {
             Ok(()) => Ok(Self { state }),
-            Err(error) => Err(error.into_io()),
+            Err(error) => Err(fail(error, state)),
         }
     }
 
@@ -336,6 +363,17 @@ impl<T: Io> Watched<T> {
     ) -> io::Result<R> {
         let mut wait = self.ready_wait(direction);
         poll_fn(|cx| wait.poll_io(cx, &mut operation)).await
+    }
+
+    /// [`Watched::io`] for a transfer of bytes, which says by `WouldBlock` that there is nothing more. So the kernel is
+    /// not asked before, as long as the source counts as ready.
+    pub(super) async fn transfer_with<R>(
+        &self,
+        direction: Direction,
+        mut operation: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut wait = self.ready_wait(direction);
+        poll_fn(|cx| wait.poll_transfer(cx, &mut operation)).await
     }
 
     /// [`Async::try_io`](super::Async::try_io), for such an operation.
@@ -549,6 +587,25 @@ impl<T: Io> ReadyWait<'_, T> {
                             return Poll::Ready(Err(error));
                         }
                     }
+                }
+            }
+        })
+    }
+
+    /// [`Watched::transfer_with`].
+    pub(super) fn poll_transfer<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        operation: &mut impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        budget::budgeted(cx, |cx| {
+            loop {
+                ready!(self.poll_ready(cx))?;
+                let unused = &self.state.unused;
+                unused.set(unused.get().without(self.direction().bit()));
+                match operation(&self.state.io) {
+                    Ok(done) => return Poll::Ready(Ok(done)),
+                    Err(error) => self.try_again(error)?,
                 }
             }
         })

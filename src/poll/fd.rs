@@ -6,7 +6,7 @@
 
 use super::{Readiness, VirtualFd, poll2};
 use readily_sys::nonblocking::{self, Hold};
-use readily_sys::poll::{FileKind, file_kind};
+use readily_sys::poll::{FileKind, file_kind, is_always_ready};
 use readily_sys::socket;
 use readily_sys::transfer::{self, Transfer};
 use std::cell::Cell;
@@ -270,6 +270,15 @@ impl<'a> FdRef<'a> {
                 Err(error) => Err(error),
             },
             Self::Virtual(fd) => fd.is_pipe(),
+        }
+    }
+
+    /// Whether no operation on it ever waits: a regular file, a directory, a disk, or a device such as
+    /// `/dev/null`. The poller of another kernel decides that for its descriptors.
+    pub(crate) fn is_always_ready(self) -> bool {
+        match self {
+            Self::System(fd) => is_always_ready(fd.as_raw_fd()).unwrap_or(false),
+            Self::Virtual(_) => false,
         }
     }
 

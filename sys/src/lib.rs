@@ -173,8 +173,8 @@ pub use unix::file_id::FileId;
 pub use unix::find_byte::find_byte;
 pub use unix::with_std::{StdSocket, with_std};
 pub use unix::{
-    child, clock, fork, names, nonblocking, poll, readiness, signal, signal_mask, socket, transfer,
-    worker,
+    child, clock, fork, names, nonblocking, poll, readiness, signal, signal_mask, socket,
+    standard_stream, transfer, worker,
 };
 
 /// Opens a file without waiting: for a FIFO whose other end is not open.

@@ -121,11 +121,13 @@ fn refused(name: &str, args: &[&str]) -> String {
 #[test]
 fn examples_with_invalid_arguments_print_their_usage() {
     let Some(_guard) = watched() else { return };
-    let calls: [(&str, &[&str]); 16] = [
+    let calls: [(&str, &[&str]); 18] = [
         ("blocking_work", &["a", "b"]),
         ("fan_out", &["0"]),
         ("fan_out", &["many"]),
         ("fan_out", &["1", "2"]),
+        ("number_lines", &["many"]),
+        ("number_lines", &["1", "2"]),
         ("pipeline", &["-1"]),
         ("pipeline", &["1000000000"]),
         ("chat", &["--addr"]),

@@ -9,6 +9,7 @@
 //! The numbers `R…` are those of the project's catalogue of faults; `L`, `C`, `W`, `T` and `S`
 //! are invariants.
 
+mod always_ready;
 mod bad_input;
 mod cancelling;
 mod children;
@@ -60,6 +61,7 @@ mod signals;
 mod sizes;
 mod sources;
 mod spent;
+mod standard_streams;
 mod stderr;
 mod streams;
 mod support;

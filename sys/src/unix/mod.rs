@@ -24,6 +24,7 @@ pub mod readiness;
 pub mod signal;
 pub mod signal_mask;
 pub mod socket;
+pub mod standard_stream;
 pub mod transfer;
 pub(crate) mod wipe_on_fork;
 pub(crate) mod with_std;

@@ -7,11 +7,13 @@
 //! In the notes this is the "and so on for others" of N2.
 
 use std::ffi::c_int;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use crate::unix::file_id::FileId;
+use crate::unix::file_id::{FileId, stat};
 use crate::{cvt, ppoll, uninterrupted};
 
 /// Something to read, or the end.
@@ -173,6 +175,28 @@ fn kind_of(mode: libc::mode_t) -> io::Result<FileKind> {
     }
 }
 
+/// Devices that answer at once, whatever is read or written. Some pollers refuse them, others report them for ever.
+const ENDLESS: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/urandom"];
+
+/// Whether `fd` is always ready: a regular file, a directory, a disk, or a device such as `/dev/null`.
+///
+/// # Errors
+///
+/// `EBADF`.
+pub fn is_always_ready(fd: RawFd) -> io::Result<bool> {
+    let stat = stat(fd)?;
+    Ok(match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK => true,
+        // The widths differ from system to system; no bit is lost in 64.
+        #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+        libc::S_IFCHR => ENDLESS.iter().any(|path| {
+            let device = fs::metadata(path).ok();
+            device.is_some_and(|device| device.rdev() == stat.st_rdev as u64)
+        }),
+        _ => false,
+    })
+}
+
 /// Whether `fd` may be polled: see [`file_kind`].
 ///
 /// # Errors
@@ -259,11 +283,16 @@ mod tests {
 
     #[test]
     fn a_regular_file_and_a_directory_are_refused_and_others_have_their_kind() {
-        let exe = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-        let dir = std::fs::File::open("/").unwrap();
-        let null = std::fs::File::open("/dev/null").unwrap();
+        let exe = fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let dir = fs::File::open("/").unwrap();
+        let null = fs::File::open("/dev/null").unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let (reader, _writer) = crate::new_fd::pipe().unwrap();
+        for always_ready in [&exe, &dir, &null] {
+            assert!(is_always_ready(always_ready.as_raw_fd()).unwrap());
+        }
+        assert!(!is_always_ready(reader.as_raw_fd()).unwrap());
+        assert!(!is_always_ready(socket.as_raw_fd()).unwrap());
         let code = |fd| is_pollable(fd).unwrap_err().raw_os_error();
         assert_eq!(code(exe.as_raw_fd()), Some(libc::EPERM));
         assert_eq!(code(dir.as_raw_fd()), Some(libc::EPERM));
