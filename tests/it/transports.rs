@@ -230,6 +230,7 @@ fn the_protocol_is_paused_above_the_high_mark_and_resumed_at_the_low_one() {
     let transport = event_loop.create_transport(stream, protocol).unwrap();
     turn_until_said(&mut event_loop, &calls, "made");
     transport.set_write_buffer_limits(1, 1000);
+    turn_times(&mut event_loop, 1);
     let mut sent = 0;
     while transport.get_write_buffer_size() <= 1000 {
         transport.write(&[1; 30_000]).unwrap();
