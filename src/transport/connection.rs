@@ -180,6 +180,14 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
+    /// Calls `connection_made`, if a connection that was adopted ends, or is late, before its first call.
+    fn make(&mut self) {
+        let is_new = self.shared().state.borrow().phase == Phase::New;
+        if is_new {
+            self.take(Step::ConnectionMade);
+        }
+    }
+
     /// Calls `connection_lost`.
     fn lose(&mut self) {
         let mut state = self.shared().state.borrow_mut();
@@ -228,6 +236,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
 
     fn on_timeout(&mut self, cx: &Cx<'_>) {
         self.begin(cx);
+        self.make();
         self.protocol.timed_out(&self.transport);
         self.settle(cx);
     }
@@ -236,10 +245,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
         self.begin(cx);
         // The registration has gone: what is written from here on is lost.
         self.shared().key.set(None);
-        // It was adopted, and has ended before it was called for the first time.
-        if self.shared().state.borrow().phase == Phase::New {
-            self.take(Step::ConnectionMade);
-        }
+        self.make();
         // Both sides have ended. No more bytes come, so the rest is read here, up to the end of the data.
         while error.is_none() && self.transport.is_reading() && self.read(cx) {}
         self.shared().state.borrow_mut().end_with(error);

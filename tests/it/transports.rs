@@ -495,6 +495,18 @@ fn a_deadline_ends_the_connection_unless_the_protocol_sets_another() {
     event_loop.run().unwrap();
     assert_eq!(said(&calls), "made late late late lost");
 
+    // Before the first call: that is still the first.
+    let (_client, stream) = tcp_pair();
+    let (protocol, calls) = Logged::new(|call, transport| {
+        if call == "late" {
+            transport.close();
+        }
+    });
+    let transport = event_loop.create_transport(stream, protocol).unwrap();
+    transport.set_deadline(Duration::ZERO);
+    event_loop.run().unwrap();
+    assert_eq!(said(&calls), "made late lost");
+
     let (_client, stream) = tcp_pair();
     struct Silent(Calls);
     impl Protocol for Silent {
