@@ -8,6 +8,7 @@ use crate::servers::example;
 use crate::support::{Process, bytes, guard, is_alone, is_nonblocking, strict_run};
 use readily::io::{stderr, stdin, stdout};
 use readily::{Error, wait_for};
+use readily_testing::for_tests::make_blocking;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write, pipe};
@@ -44,15 +45,19 @@ fn terminal() -> (File, File) {
     (master, slave)
 }
 
-/// Makes a FIFO, opens it for both, and removes its name.
-fn fifo() -> File {
+/// Makes a FIFO, opens its two ends, both blocking, and removes its name.
+fn fifo() -> (File, File) {
     let path = std::env::temp_dir().join(format!("readily-fifo-{}", std::process::id()));
     let name = CString::new(path.to_str().unwrap()).unwrap();
     // SAFETY: `name` is a string with its end.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-    let fifo = File::options().read(true).write(true).open(&path).unwrap();
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let reader = options.open(&path).unwrap();
+    let writer = File::options().write(true).open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    fifo
+    make_blocking(reader.as_fd()).unwrap();
+    (reader, writer)
 }
 
 /// Starts the example with this standard input.
@@ -113,17 +118,9 @@ fn standard_input_may_be_a_pipe() {
     drop(writer);
     assert_eq!(next(&mut program.1), "3  three");
     ends_well(program);
-    // One that has ended before the program starts: without a name, and with one.
+    // One that has ended before the program starts.
     let (reader, writer) = pipe().unwrap();
     drop(writer);
-    ends_well(number_lines(reader, ALL));
-    let reader = {
-        let fifo = fifo();
-        let own = format!("/proc/self/fd/{}", fifo.as_raw_fd());
-        let mut options = File::options();
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        options.open(own).unwrap()
-    };
     ends_well(number_lines(reader, ALL));
     // The program ends although there may be more.
     let (reader, mut writer) = pipe().unwrap();
@@ -137,20 +134,29 @@ fn standard_input_may_be_a_pipe() {
 #[test]
 fn standard_input_may_be_a_fifo_or_a_socket() {
     let _guard = guard!();
-    let mut fifo = fifo();
-    let mut program = number_lines(fifo.try_clone().unwrap(), "2");
+    let (reader, mut writer) = fifo();
+    let mut program = number_lines(reader.try_clone().unwrap(), "2");
     for line in ["one", "two"] {
-        writeln!(fifo, "{line}").unwrap();
+        writeln!(writer, "{line}").unwrap();
         assert!(next(&mut program.1).ends_with(line));
     }
     ends_well(program);
-    assert!(!is_nonblocking(&fifo));
+    assert!(!is_nonblocking(&reader));
     let (theirs, mut ours) = UnixStream::pair().unwrap();
     let mut program = number_lines(OwnedFd::from(theirs), ALL);
     writeln!(ours, "one").unwrap();
     assert_eq!(next(&mut program.1), "1  one");
     drop(ours);
     ends_well(program);
+}
+
+/// It is not opened once more: a new reader would not see the end.
+#[test]
+fn standard_input_may_be_a_fifo_whose_writers_have_gone() {
+    let _guard = guard!();
+    let (reader, writer) = fifo();
+    drop(writer);
+    ends_well(number_lines(reader, ALL));
 }
 
 /// R131: the terminal of the shell stays blocking, also while the program reads.
@@ -285,7 +291,7 @@ fn the_flag_of_a_stream_is_not_set_or_is_restored() {
             assert_eq!(input.read(&mut line).await.unwrap(), 5);
             assert!(!is_nonblocking(&shared));
         }
-        let (fifo, (socket, _peer)) = (fifo(), UnixStream::pair().unwrap());
+        let ((fifo, _writer), (socket, _peer)) = (fifo(), UnixStream::pair().unwrap());
         for shared in [OwnedFd::from(fifo), OwnedFd::from(socket)] {
             let _replaced = Replaced::by(0, &shared);
             let (one, other) = (stdin().unwrap(), stdin().unwrap());
