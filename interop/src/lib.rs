@@ -67,9 +67,11 @@
 //! | | the same over futures-rustls | the same | the same |
 //! | redis, the client | `MultiplexedConnection` on [`Io`] | our example server; a Redis over a Unix socket | our example server; keys that expire in virtual time |
 //! | tokio-postgres | `connect_raw` on [`Io`] | a PostgreSQL over a Unix socket: statements, transactions, COPY, a cancel | a scripted server |
+//! | axum | its router, served by hyper; a handler's own waits in a [`SendWrapper`] | requests with bodies | the same; handlers that sleep in virtual time |
+//! | tracing | spans of tasks, across their awaits | two tasks by turns | the same |
 //!
 //! The time limits of the client `redis` need tokio's timers: turn them off, and use [`readily::wait_for`], which keeps
-//! the connection in order.
+//! the connection in order. axum demands `Send` of what a handler returns: [`SendWrapper`] is a future that is `Send`.
 
 mod io;
 mod stream;
