@@ -9,7 +9,7 @@ use crate::support::{Process, bytes, guard, is_alone, is_nonblocking, strict_run
 use readily::io::{stderr, stdin, stdout};
 use readily::{Error, wait_for};
 use readily_testing::for_tests::make_blocking;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -28,17 +28,15 @@ fn terminal() -> (File, File) {
     assert!(master >= 0, "{}", io::Error::last_os_error());
     // SAFETY: the call above has made it, and it has no other owner.
     let master = unsafe { File::from_raw_fd(master) };
-    let mut name = [0; 64];
     let number = master.as_raw_fd();
-    // SAFETY: the descriptor is open; `name` has space for the bytes that are written.
-    let named = unsafe {
-        libc::grantpt(number) == 0
-            && libc::unlockpt(number) == 0
-            && libc::ptsname_r(number, name.as_mut_ptr(), name.len()) == 0
+    // SAFETY: the descriptor is open. The name is copied before the next call replaces it: the test is alone in
+    // its process.
+    let name = unsafe {
+        assert!(libc::grantpt(number) == 0 && libc::unlockpt(number) == 0);
+        let name = libc::ptsname(number);
+        assert!(!name.is_null(), "{}", io::Error::last_os_error());
+        CStr::from_ptr(name).to_owned()
     };
-    assert!(named, "{}", io::Error::last_os_error());
-    let name = name.map(|byte| byte as u8);
-    let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap();
     let mut options = File::options();
     options.read(true).write(true).custom_flags(libc::O_NOCTTY);
     let slave = options.open(name.to_str().unwrap()).unwrap();
