@@ -14,6 +14,7 @@
 //! use readily::event_loop::listen_tcp;
 //! use readily::transport::{Protocol, Transport};
 //! # use std::io::{Read, Write};
+//! use std::time::Duration;
 //!
 //! struct Echo;
 //!
@@ -28,6 +29,7 @@
 //! let listener = listen_tcp(([127, 0, 0, 1], 0))?;
 //! let addr = listener.local_addr()?;
 //! let server = event_loop.create_server(listener, |_cx, _accepted| Some(Echo))?;
+//! # let remote = event_loop.remote_handle();
 //! # let client = std::thread::spawn(move || {
 //! #     let mut client = std::net::TcpStream::connect(addr).unwrap();
 //! #     client.write_all(b"hello").unwrap();
@@ -35,13 +37,12 @@
 //! #     let mut answer = String::new();
 //! #     client.read_to_string(&mut answer).unwrap();
 //! #     assert_eq!(answer, "hello");
+//! #     remote.stop();
 //! # });
-//! # let stopping = server.clone();
-//! # event_loop.call_later(std::time::Duration::from_millis(20), move |_| {
-//! #     stopping.drain(std::time::Duration::from_secs(10));
-//! # });
-//! event_loop.run()?; // until the server is closed, and no connection is left
+//! event_loop.run()?; // until it is stopped
 //! # client.join().unwrap();
+//! server.drain(Duration::from_secs(10)); // asks the connections that are left to end
+//! event_loop.run()?; // until they have
 //! # Ok::<(), readily::Error>(())
 //! ```
 //!
