@@ -4,8 +4,9 @@
 //! (N4, N10).
 
 use super::async_fd::{Async, System};
+use super::check::written;
 use super::poll_read::PollRead;
-use super::poll_write::{PollWrite, written};
+use super::poll_write::PollWrite;
 use super::watched::{Direction, Io};
 use crate::task::budget;
 use std::future::poll_fn;

@@ -6,7 +6,8 @@
 //!
 //! In asyncio: `StreamWriter`, with `drain` and `set_write_buffer_limits`.
 
-use super::poll_write::{PollWrite, written};
+use super::check::written;
+use super::poll_write::PollWrite;
 use crate::base::byte_queue::ByteQueue;
 use std::future::poll_fn;
 use std::io;

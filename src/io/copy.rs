@@ -5,9 +5,10 @@
 //!
 //! In asyncio there is nothing like it; in the standard library: `std::io::copy`.
 
+use super::check::{check_read, written};
 use super::poll_read::PollRead;
-use super::poll_write::{PollWrite, written};
-use super::read_buffer::{CHUNK, check_read};
+use super::poll_write::PollWrite;
+use super::read_buffer::CHUNK;
 use crate::task::budget;
 use std::future::poll_fn;
 use std::io;

@@ -15,6 +15,7 @@ mod buf_read;
 mod buf_reader;
 mod buf_writer;
 mod byte_stream;
+mod check;
 mod connect;
 mod copy;
 mod copy_bidirectional;

@@ -4,6 +4,7 @@
 
 use super::pipe::PipeReader;
 use super::split::{OwnedReadHalf, ReadHalf};
+use super::standard_streams::Stdin;
 use super::tcp::TcpStream;
 use super::unix::UnixStream;
 use std::io;
@@ -60,6 +61,7 @@ poll_read!(ReadHalf<'_>: ReadHalf, OwnedReadHalf: OwnedReadHalf);
 poll_read!(ReadHalf<'_, UnixStream>: ReadHalf<UnixStream>);
 poll_read!(OwnedReadHalf<UnixStream>: OwnedReadHalf<UnixStream>);
 poll_read!(PipeReader: PipeReader);
+poll_read!(Stdin: Stdin, &Stdin: Stdin);
 
 /// Bytes in memory, for tests.
 impl PollRead for &[u8] {

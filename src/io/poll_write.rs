@@ -4,6 +4,7 @@
 
 use super::pipe::PipeWriter;
 use super::split::{OwnedWriteHalf, WriteHalf};
+use super::standard_writers::{Stderr, Stdout};
 use super::tcp::TcpStream;
 use super::unix::UnixStream;
 use std::io;
@@ -74,6 +75,10 @@ poll_write! {
     OwnedWriteHalf: OwnedWriteHalf, |half| half.shutdown();
     OwnedWriteHalf<UnixStream>: OwnedWriteHalf<UnixStream>, |half| half.shutdown();
     PipeWriter: PipeWriter, |_pipe| Ok(());
+    Stdout: Stdout, |_stream| Ok(());
+    &Stdout: Stdout, |_stream| Ok(());
+    Stderr: Stderr, |_stream| Ok(());
+    &Stderr: Stderr, |_stream| Ok(());
 }
 
 /// Memory, for tests.
@@ -112,23 +117,3 @@ macro_rules! poll_write_through {
 }
 
 poll_write_through!(&mut W, Box<W>);
-
-/// The number of bytes that a write has taken.
-///
-/// # Errors
-///
-/// `WriteZero`, if it was none.
-///
-/// # Panics
-///
-/// If it says that it has taken more than there were (R125).
-pub(super) fn written(n: usize, of: usize) -> io::Result<usize> {
-    assert!(
-        n <= of,
-        "a stream says that it has written {n} bytes of {of}"
-    );
-    match n {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        n => Ok(n),
-    }
-}

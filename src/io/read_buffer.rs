@@ -2,6 +2,7 @@
 //!
 //! This part does no I/O.
 
+use super::check::check_read;
 use std::ops::Range;
 
 /// So much is read at once, as long as nothing larger is searched for.
@@ -97,18 +98,6 @@ impl ReadBuffer {
         check_read(len, room);
         self.end += len;
     }
-}
-
-/// Checks that a read has returned no more than there was room for.
-///
-/// # Panics
-///
-/// If it has (R125).
-pub(super) fn check_read(len: usize, room: usize) {
-    assert!(
-        len <= room,
-        "a stream says that it has read {len} bytes into {room}"
-    );
 }
 
 /// A search for the first of several separators, which looks at each byte once (R120).

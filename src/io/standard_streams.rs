@@ -6,7 +6,6 @@
 //! In asyncio: `connect_read_pipe` with `sys.stdin`, which refuses files. In the notes: the I/O of coroutines (N4, N10).
 
 use super::pipe_end::PipeEnd;
-use super::poll_read::PollRead;
 use super::pollable::Pollable;
 use super::watched::{Direction, Io};
 use crate::event_loop::{Error, FdState};
@@ -242,24 +241,3 @@ impl fmt::Debug for Stdin {
         self.stream.fmt("Stdin", f)
     }
 }
-
-/// Implements the trait; for a borrowed one, too.
-macro_rules! poll_read {
-    ($($of:ty),*) => {$(
-        impl PollRead for $of {
-            fn poll_read(
-                &mut self,
-                cx: &mut Context<'_>,
-                buffer: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                Stdin::poll_read(self, cx, buffer)
-            }
-
-            fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Stdin::poll_read_ready(self, cx)
-            }
-        }
-    )*};
-}
-
-poll_read!(Stdin, &Stdin);

@@ -2,7 +2,7 @@
 //!
 //! In asyncio: `connect_write_pipe` with `sys.stdout`, which refuses files. In the notes: the I/O of coroutines (N4, N10).
 
-use super::poll_write::{PollWrite, written};
+use super::check::written;
 use super::standard_streams::Stream;
 use super::watched::Direction;
 use crate::poll::VirtualFd;
@@ -15,21 +15,6 @@ use std::task::{Context, Poll};
 
 /// Implements the methods of a stream that is written to.
 macro_rules! standard_writer {
-    (poll: $Stream:ident, $of:ty) => {
-        impl PollWrite for $of {
-            fn poll_write(
-                &mut self,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                $Stream::poll_write(self, cx, bytes)
-            }
-
-            fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-        }
-    };
     ($Stream:ident, $stream:ident, $which:ident, $name:literal) => {
         #[doc = concat!("Standard ", $name, ", for coroutines: see [`", stringify!($stream), "`].")]
         pub struct $Stream {
@@ -147,9 +132,6 @@ macro_rules! standard_writer {
                 self.stream.0.poll_transfer(cx, Direction::Write, write)
             }
         }
-
-        standard_writer!(poll: $Stream, $Stream);
-        standard_writer!(poll: $Stream, &$Stream);
 
         impl fmt::Debug for $Stream {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -575,21 +575,7 @@ impl<T: Io> ReadyWait<'_, T> {
         cx: &mut Context<'_>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        budget::budgeted(cx, |cx| {
-            loop {
-                if let Err(error) = ready!(self.poll_unused(cx)) {
-                    return Poll::Ready(Err(error));
-                }
-                match operation(&self.state.io) {
-                    Ok(done) => return Poll::Ready(Ok(done)),
-                    Err(error) => {
-                        if let Err(error) = self.try_again(error) {
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                }
-            }
-        })
+        self.poll_after(cx, Self::poll_unused, operation)
     }
 
     /// [`Watched::transfer_with`].
@@ -598,11 +584,28 @@ impl<T: Io> ReadyWait<'_, T> {
         cx: &mut Context<'_>,
         operation: &mut impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
+        self.poll_after(cx, Self::poll_and_use, operation)
+    }
+
+    /// Waits, and marks the report as used.
+    fn poll_and_use(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_ready(cx))?;
+        let unused = &self.state.unused;
+        unused.set(unused.get().without(self.direction().bit()));
+        Poll::Ready(Ok(()))
+    }
+
+    /// Runs `operation` after each wait, until it does something.
+    #[inline]
+    fn poll_after<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wait: impl Fn(&mut Self, &mut Context<'_>) -> Poll<io::Result<()>>,
+        operation: &mut impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
         budget::budgeted(cx, |cx| {
             loop {
-                ready!(self.poll_ready(cx))?;
-                let unused = &self.state.unused;
-                unused.set(unused.get().without(self.direction().bit()));
+                ready!(wait(self, cx))?;
                 match operation(&self.state.io) {
                     Ok(done) => return Poll::Ready(Ok(done)),
                     Err(error) => self.try_again(error)?,

@@ -1,0 +1,35 @@
+//! Checks of the counts that a stream returns: it may be anyone's (R125).
+
+use std::io;
+
+/// Checks that a read has returned no more than there was room for.
+///
+/// # Panics
+///
+/// If it has (R125).
+pub(super) fn check_read(len: usize, room: usize) {
+    assert!(
+        len <= room,
+        "a stream says that it has read {len} bytes into {room}"
+    );
+}
+
+/// The number of bytes that a write has taken.
+///
+/// # Errors
+///
+/// `WriteZero`, if it was none.
+///
+/// # Panics
+///
+/// If it says that it has taken more than there were (R125).
+pub(super) fn written(n: usize, of: usize) -> io::Result<usize> {
+    assert!(
+        n <= of,
+        "a stream says that it has written {n} bytes of {of}"
+    );
+    match n {
+        0 => Err(io::ErrorKind::WriteZero.into()),
+        n => Ok(n),
+    }
+}
