@@ -139,11 +139,10 @@ impl<P: Protocol> Connection<P> {
         loop {
             let step = self.shared().state.borrow().next_step();
             let Some(step) = step else { break };
+            self.take(step);
             if step == Step::ConnectionLost {
-                self.lose();
                 return cx.close();
             }
-            self.take(step);
             has_room = has_room && self.shared().flush();
         }
         self.shared().is_running.set(false);
@@ -156,27 +155,27 @@ impl<P: Protocol> Connection<P> {
     }
 
     fn take(&mut self, step: Step) {
-        let mut state = self.transport.shared.state.borrow_mut();
-        match step {
-            Step::ConnectionMade => state.phase = Phase::Open,
-            Step::ServerDraining => state.draining = Once::Done,
-            Step::PauseWriting => state.is_writing_paused = true,
-            Step::ResumeWriting => {
-                state.is_writing_paused = false;
-                state.has_risen = false;
-                state.check_mark();
-            }
-            Step::ShutDownWriting | Step::ConnectionLost => {}
-        }
-        drop(state);
         let (protocol, transport) = (&mut self.protocol, &self.transport);
+        let state = &transport.shared.state;
         match step {
-            Step::ConnectionMade => protocol.connection_made(transport),
-            Step::ServerDraining => protocol.server_draining(transport),
-            Step::PauseWriting => protocol.pause_writing(transport),
-            Step::ResumeWriting => protocol.resume_writing(transport),
+            Step::ConnectionMade => {
+                state.borrow_mut().phase = Phase::Open;
+                protocol.connection_made(transport);
+            }
+            Step::ServerDraining => {
+                state.borrow_mut().draining = Once::Done;
+                protocol.server_draining(transport);
+            }
+            Step::PauseWriting => {
+                state.borrow_mut().is_writing_paused = true;
+                protocol.pause_writing(transport);
+            }
+            Step::ResumeWriting => {
+                state.borrow_mut().resume();
+                protocol.resume_writing(transport);
+            }
             Step::ShutDownWriting => transport.shared.shut_down_writing(),
-            Step::ConnectionLost => {}
+            Step::ConnectionLost => self.lose(),
         }
     }
 

@@ -7,8 +7,9 @@
 //! In asyncio: `BaseTransport`, `ReadTransport`, `WriteTransport`.
 
 use super::shared::Shared;
-use super::state::{Once, Phase};
+use super::state::{Once, Phase, State};
 use crate::event_loop::{Key, LoopHandle};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -50,7 +51,15 @@ impl Transport {
         site: &'static Location<'static>,
     ) -> Self {
         Self {
-            shared: Rc::new(Shared::new(handle, phase, peer, site)),
+            shared: Rc::new(Shared {
+                handle: handle.weak_handle(),
+                key: Cell::new(None),
+                peer,
+                state: RefCell::new(State::new(phase)),
+                is_running: Cell::new(false),
+                is_queued: Cell::new(false),
+                site,
+            }),
         }
     }
 

@@ -28,23 +28,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        handle: &LoopHandle,
-        phase: Phase,
-        peer: Option<SocketAddr>,
-        site: &'static Location<'static>,
-    ) -> Self {
-        Self {
-            handle: handle.weak_handle(),
-            key: Cell::new(None),
-            peer,
-            state: RefCell::new(State::new(phase)),
-            is_running: Cell::new(false),
-            is_queued: Cell::new(false),
-            site,
-        }
-    }
-
     pub(super) fn open_loop(&self) -> Option<Rc<LoopHandle>> {
         self.handle.upgrade_open()
     }

@@ -134,6 +134,13 @@ impl State {
         self.check_mark();
     }
 
+    /// The protocol writes again. With marks that were changed meanwhile the buffer may be above the high one.
+    pub(super) fn resume(&mut self) {
+        self.is_writing_paused = false;
+        self.has_risen = false;
+        self.check_mark();
+    }
+
     pub(super) fn check_mark(&mut self) {
         self.has_risen |= self.buffer.len() > self.high;
     }
