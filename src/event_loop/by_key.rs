@@ -9,7 +9,6 @@ use super::error::Error;
 use super::loop_handle::{LoopHandle, RegistrationRc};
 use super::registry::Key;
 use crate::poll::FdRef;
-use readily_sys::socket;
 use std::io;
 use std::net::Shutdown;
 
@@ -53,12 +52,7 @@ impl LoopHandle {
     /// ```
     pub fn write_to(&self, key: Key, bytes: &[u8]) -> io::Result<usize> {
         let registration = self.registration_of(key)?;
-        match registration.fd.socket() {
-            Some(socket) => socket::send(socket, bytes),
-            None => registration
-                .fd_ref()
-                .try_write(bytes, &registration.transfer),
-        }
+        registration.fd.write(bytes, &registration.transfer)
     }
 
     /// Shuts down one or both directions of the socket of `key`.
