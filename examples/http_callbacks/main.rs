@@ -42,6 +42,8 @@ enum Next {
 struct Http {
     next: Next,
     input: Vec<u8>,
+    /// No head ends in the bytes before this: each byte is searched once.
+    searched: usize,
     idle: Duration,
     /// The server ends after this answer.
     is_last: bool,
@@ -122,8 +124,9 @@ impl Http {
     fn step(&mut self, transport: &Transport) -> Result<bool, u16> {
         match &mut self.next {
             Next::Head => {
-                let end = end_of_head(&self.input);
+                let end = end_of_head(&self.input, self.searched);
                 let Some(end) = end.filter(|&end| end <= HEAD) else {
+                    self.searched = self.input.len().saturating_sub(2);
                     return match self.input.len() > HEAD {
                         true => Err(431),
                         false => Ok(false),
@@ -131,6 +134,7 @@ impl Http {
                 };
                 let request = Request::parse(&self.input[..end])?;
                 self.input.drain(..end);
+                self.searched = 0;
                 if matches!(request.framing, Framing::Length(length) if length > LONGEST_BODY) {
                     return Err(413);
                 }
@@ -180,11 +184,13 @@ impl Http {
     }
 }
 
-/// Where the first head ends in these bytes, if it does.
-fn end_of_head(input: &[u8]) -> Option<usize> {
+/// Where the first head ends in these bytes, if it does; its end does not begin before `searched`.
+fn end_of_head(input: &[u8], searched: usize) -> Option<usize> {
     let ends = ENDS.map(|end| {
-        let begin = input.windows(end.len()).position(|part| part == end);
-        begin.map(|begin| begin + end.len())
+        let begin = input[searched..]
+            .windows(end.len())
+            .position(|part| part == end);
+        begin.map(|begin| searched + begin + end.len())
     });
     ends.into_iter().flatten().min()
 }
@@ -201,6 +207,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some(Http {
             next: Next::Head,
             input: Vec::new(),
+            searched: 0,
             idle: options.idle,
             is_last: false,
             has_ended: false,
