@@ -9,6 +9,7 @@ use super::error::Error;
 use super::loop_handle::{LoopHandle, RegistrationRc};
 use super::registry::Key;
 use crate::poll::FdRef;
+use readily_sys::socket;
 use std::io;
 use std::net::Shutdown;
 
@@ -52,7 +53,12 @@ impl LoopHandle {
     /// ```
     pub fn write_to(&self, key: Key, bytes: &[u8]) -> io::Result<usize> {
         let registration = self.registration_of(key)?;
-        registration.fd.write(bytes, &registration.transfer)
+        match registration.fd.socket() {
+            Some(socket) => socket::send(socket, bytes),
+            None => registration
+                .fd_ref()
+                .try_write(bytes, &registration.transfer),
+        }
     }
 
     /// Shuts down one or both directions of the socket of `key`.

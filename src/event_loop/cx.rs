@@ -16,6 +16,7 @@ use super::registry::Key;
 use super::report::Unhandled;
 use crate::base::slab::SlabKey;
 use crate::poll::{FdRef, Interest, Trigger};
+use readily_sys::socket;
 use readily_sys::transfer::Transfer;
 use std::fmt;
 use std::io;
@@ -75,8 +76,15 @@ impl<'a> Cx<'a> {
     #[doc(alias = "recv")]
     #[inline(always)] // a call would move its result through memory, which costs as much as this does
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let registration = self.registration;
-        registration.fd.read(buffer, &registration.transfer)
+        match self.registration.fd.socket() {
+            Some(socket) => socket::recv(socket, buffer),
+            None => self.read_other(buffer),
+        }
+    }
+
+    #[inline(never)]
+    fn read_other(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.fd_ref().try_read(buffer, &self.registration.transfer)
     }
 
     /// Writes as much as there is room for, without waiting, and returns the number of bytes. As
@@ -89,8 +97,15 @@ impl<'a> Cx<'a> {
     #[doc(alias = "send")]
     #[inline(always)] // as above
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let registration = self.registration;
-        registration.fd.write(bytes, &registration.transfer)
+        match self.registration.fd.socket() {
+            Some(socket) => socket::send(socket, bytes),
+            None => self.write_other(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn write_other(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.fd_ref().try_write(bytes, &self.registration.transfer)
     }
 
     /// Shuts down one or both directions of a socket.

@@ -7,11 +7,7 @@
 //! This is the `fd` of `(fd, event)` in the notes (N7).
 
 use crate::poll::{FdOwned, FdRef, VirtualFd, VirtualKernel};
-use readily_sys::socket;
-use readily_sys::transfer::Transfer;
-use std::cell::Cell;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
@@ -86,35 +82,6 @@ impl Descriptor {
             Held::Socket(fd) => Some(fd.as_fd()),
             _ => None,
         }
-    }
-
-    /// Reads without waiting, even if another process has made the shared open file blocking (R130). `known` is what
-    /// is known of the calls for it.
-    #[inline(always)] // a call would move its result through memory, which costs as much as this does
-    pub(super) fn read(&self, buffer: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
-        match self.socket() {
-            Some(socket) => socket::recv(socket, buffer),
-            None => self.read_other(buffer, known),
-        }
-    }
-
-    #[inline(never)]
-    fn read_other(&self, buffer: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
-        self.fd_ref().try_read(buffer, known)
-    }
-
-    /// The same for a write.
-    #[inline(always)] // as above
-    pub(super) fn write(&self, bytes: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
-        match self.socket() {
-            Some(socket) => socket::send(socket, bytes),
-            None => self.write_other(bytes, known),
-        }
-    }
-
-    #[inline(never)]
-    fn write_other(&self, bytes: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
-        self.fd_ref().try_write(bytes, known)
     }
 
     /// Returns a reference to the descriptor, of the system or of a virtual kernel.
