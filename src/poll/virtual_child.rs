@@ -21,11 +21,13 @@ pub trait VirtualChild: fmt::Debug {
     /// `ECHILD` if the status was taken before.
     fn take_status(&self) -> io::Result<Option<c_int>>;
 
-    /// Sends it a signal, as `pidfd_send_signal(2)`.
+    /// Sends it a signal, as `pidfd_send_signal(2)`. The loop does not call this after
+    /// [`take_status`](Self::take_status) has returned a status or an error (P13): the number may be that of another
+    /// process then.
     ///
     /// # Errors
     ///
-    /// `ESRCH` if its status was taken.
+    /// `ESRCH` if other code has taken its status.
     fn send_signal(&self, signal: c_int) -> io::Result<()>;
 
     /// Calls `reported` once, when the child has ended. The call must be short: it may come in the middle of

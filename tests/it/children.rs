@@ -140,9 +140,9 @@ fn a_run_of_callbacks_lasts_until_its_child_has_ended() {
     }
 }
 
-/// P13: after its end a child is sent no signal, whatever has its number now.
+/// P13: the errors of signals. Whether one is sent all the same is tested in `child_numbers`.
 #[test]
-fn no_signal_is_sent_to_a_child_that_has_ended() {
+fn a_child_that_has_ended_has_no_number_and_signals_are_an_error() {
     let _guard = guard!();
     for way in WAYS {
         strict_run(async {

@@ -12,6 +12,8 @@
 mod always_ready;
 mod bad_input;
 mod cancelling;
+#[cfg(target_os = "linux")]
+mod child_numbers;
 mod children;
 mod core_servers;
 mod cores;

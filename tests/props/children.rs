@@ -379,6 +379,46 @@ async fn run_steps(kernel: Kernel, steps: Vec<Step>) {
     }
 }
 
+/// P13, R104: the next process has the number of a child whose status was taken by the loop, or by other code.
+#[test]
+fn no_signal_hits_the_next_process_with_the_number_of_a_child() {
+    for is_stolen in [false, true] {
+        let mut sim = SimLoop::new(1);
+        let kernel = sim.kernel().clone();
+        kernel.set_programs(|child| {
+            let runs = child.program() == "runs";
+            Ok(async move {
+                let second = Duration::from_secs(1);
+                sleep(if runs { 10 * second } else { second }).await;
+                u8::from(runs)
+            })
+        });
+        sim.run(async {
+            let mut command = Command::new("ends");
+            let mut ended = command.own_group().kill_on_drop(true).spawn().unwrap();
+            let id = ended.id().unwrap();
+            if is_stolen {
+                kernel.kill(id, Signal::KILL).unwrap();
+                assert!(kernel.take_status(id).unwrap().is_some());
+            }
+            assert_eq!(ended.wait().await.is_err(), is_stolen);
+            let mut next = Command::new("runs").spawn().unwrap();
+            assert_eq!(next.id(), Some(id));
+            let refused = [
+                ended.kill(),
+                ended.signal(Signal::TERM),
+                ended.signal_group(Signal::KILL),
+            ];
+            for refused in refused {
+                assert!(matches!(refused, Err(ChildError::Ended)), "{refused:?}");
+            }
+            drop(ended);
+            assert_eq!(next.wait().await.unwrap().code(), Some(1));
+        })
+        .unwrap();
+    }
+}
+
 /// What a child does with its streams.
 #[derive(Clone, Copy, Debug)]
 enum Talk {

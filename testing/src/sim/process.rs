@@ -1,8 +1,9 @@
 //! A process of a kernel in memory, which runs a program of the test: a future on the loop of its parent.
 //!
 //! The rules are those of Unix. A process that has ended keeps its number and its status until the status is
-//! taken; from then on the number is free, and the next process gets the lowest one. A process has closed its
-//! pipes before its end is reported.
+//! taken; from then on the number is free, and the next process gets the lowest one. A signal that the loop sends
+//! after it was given the status goes to the number, and hits the process that has it then. A process has
+//! closed its pipes before its end is reported.
 //!
 //! In the notes: other processes (N3, N5, N6).
 
@@ -64,6 +65,8 @@ pub(super) struct Process {
     /// Of the task that polls it.
     task: RefCell<Option<Waker>>,
     on_exit: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// Whether its loop knows that its status was taken.
+    is_known_gone: Cell<bool>,
     caught: RefCell<BTreeSet<c_int>>,
     pending: RefCell<VecDeque<c_int>>,
     /// Of the program, while it waits for a signal.
@@ -81,6 +84,7 @@ impl Process {
             program: RefCell::default(),
             task: RefCell::default(),
             on_exit: RefCell::default(),
+            is_known_gone: Cell::new(false),
             caught: RefCell::default(),
             pending: RefCell::default(),
             awaits_signal: RefCell::default(),
@@ -189,11 +193,18 @@ impl VirtualChild for Process {
     }
 
     fn take_status(&self) -> io::Result<Option<c_int>> {
-        Self::take_status(self)
+        let taken = Self::take_status(self);
+        self.is_known_gone.set(!matches!(taken, Ok(None)));
+        taken
     }
 
     fn send_signal(&self, signal: c_int) -> io::Result<()> {
-        self.signal(signal)
+        if !self.is_known_gone.get() {
+            return self.signal(signal);
+        }
+        let all = self.all.upgrade().ok_or_else(|| os(ESRCH))?;
+        let has_number = all.borrow().get(&self.id).cloned();
+        has_number.ok_or_else(|| os(ESRCH))?.signal(signal)
     }
 
     fn on_exit(&self, reported: Box<dyn FnOnce()>) {
