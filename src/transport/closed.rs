@@ -1,4 +1,4 @@
-//! The end of a server, for callbacks and for coroutines that wait for it.
+//! Waiting for the end of a server, by callbacks and by coroutines.
 //!
 //! In asyncio: `Server.wait_closed`.
 
@@ -10,11 +10,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// What has become of the connections of a server that is closed.
+/// The numbers of connections of a closed server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerClosed {
-    /// How many connections it has had.
+    /// How many connections the server has had.
     pub served: u64,
     /// How many of them were open at [`Server::abort`](super::Server::abort), or at the limit of
     /// [`Server::drain`](super::Server::drain).
@@ -23,7 +23,7 @@ pub struct ServerClosed {
 
 type OnClosed = Box<dyn FnOnce(&LoopHandle, ServerClosed)>;
 
-/// Whether a server is closed, and the callbacks and wakers that wait for it.
+/// Whether a server is closed, with the callbacks and wakers that wait for that.
 #[derive(Default)]
 pub(super) struct Closed {
     result: Cell<Option<ServerClosed>>,
@@ -36,7 +36,7 @@ impl Closed {
         self.result.get()
     }
 
-    /// The server is closed. The callbacks run soon.
+    /// Notes that the server is closed: queues the callbacks, and wakes the waiters.
     pub(super) fn set(
         &self,
         handle: &WeakHandle,
@@ -56,7 +56,7 @@ impl Closed {
         self.waiters.wake_all_reporting();
     }
 
-    /// Calls `callback` soon after the end, or soon if that was before.
+    /// Calls `callback` soon after the server is closed; soon after this call, if it is closed already.
     pub(super) fn call(
         &self,
         handle: &WeakHandle,

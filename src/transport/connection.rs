@@ -1,8 +1,8 @@
 //! A connection: the callbacks of its registration, which call the protocol.
 //!
-//! Each callback does its own part, and then `settle`: whatever the state says is next, until nothing is. The
-//! interest is set once, at the end. A call that comes without an event, `on_write`, is how a transport
-//! that was used elsewhere gets here.
+//! Each callback handles its event, and then calls `settle`, which takes steps until `State::next_step` returns none,
+//! and then sets the interest once. If a transport is used outside of these callbacks, `Shared::step_soon` queues a
+//! call of `on_write`, without an event, so that `settle` runs.
 //!
 //! In asyncio: `_SelectorSocketTransport`.
 
@@ -22,7 +22,7 @@ use std::rc::Rc;
 /// The bytes that one read takes at most.
 const READ_SIZE: usize = 64 << 10;
 
-/// The buffer that all connections of a loop read into. A callback takes it out while it runs.
+/// The buffer that all connections of a loop read into. A callback takes the buffer out of the cell while it reads.
 #[derive(Clone, Default)]
 pub(super) struct ReadBuffer(Rc<Cell<Vec<u8>>>);
 
@@ -50,7 +50,7 @@ pub(super) struct Connection<P> {
     _end: End,
 }
 
-/// What is to be done when the registration has gone, however that was.
+/// Ends the transport when the registration is dropped, for whatever reason.
 struct End {
     shared: Rc<Shared>,
     _member: Option<Member>,
@@ -92,7 +92,7 @@ impl<P: Protocol> Connection<P> {
         self.shared().is_running.set(true);
     }
 
-    /// Reads once, and passes the bytes on. Whether there were any.
+    /// Reads once, and passes the bytes to the protocol. Returns whether there were any.
     fn read(&mut self, cx: &Cx<'_>) -> bool {
         let read = match self.protocol.get_buffer(&self.transport) {
             Some([]) => Err(io::ErrorKind::InvalidInput.into()),
@@ -120,8 +120,8 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Reads into the buffer of the loop. It is taken out of its place meanwhile: a loop that runs inside this
-    /// callback finds none, and makes one.
+    /// Reads into the buffer that the loop's connections share. The buffer is out of its cell meanwhile: code that
+    /// reads inside this callback finds an empty one, and allocates.
     fn read_shared(&mut self, cx: &Cx<'_>) -> io::Result<usize> {
         let mut buffer = self.buffer.0.take();
         buffer.resize(READ_SIZE, 0);
@@ -133,7 +133,7 @@ impl<P: Protocol> Connection<P> {
         read
     }
 
-    /// Does what is next until nothing is, and sets the interest.
+    /// Sends from the buffer, takes steps until there is none, and sets the interest.
     fn settle(&mut self, cx: &Cx<'_>) {
         let mut has_room = self.shared().flush();
         loop {
@@ -179,7 +179,8 @@ impl<P: Protocol> Connection<P> {
         }
     }
 
-    /// Calls `connection_made`, if a connection that was adopted ends, or is late, before its first call.
+    /// Calls `connection_made` if that was not done yet: the connection has ended, or its deadline has passed, before
+    /// its first callback.
     fn make(&mut self) {
         let is_new = self.shared().state.borrow().phase == Phase::New;
         if is_new {
@@ -190,7 +191,7 @@ impl<P: Protocol> Connection<P> {
     /// Calls `connection_lost`.
     fn lose(&mut self) {
         let mut state = self.shared().state.borrow_mut();
-        state.end_with(None); // it closes, and all is written
+        state.end_with(None); // if it is closing, and the buffer is empty
         state.phase = Phase::Lost;
         let error = state.error.take();
         drop(state);
@@ -211,7 +212,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
 
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.begin(cx);
-        // It may have been closed on its way.
+        // The program may have closed it before it was established.
         if self.shared().state.borrow().phase == Phase::Connecting {
             self.shared().state.borrow_mut().phase = Phase::New;
         }
@@ -220,7 +221,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
 
     fn on_read(&mut self, cx: &Cx<'_>) {
         self.begin(cx);
-        // It may have been paused since the kernel reported it.
+        // The program may have paused reading since the kernel reported the event.
         if self.transport.is_reading() {
             self.read(cx);
         }
@@ -242,7 +243,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
 
     fn on_hangup(&mut self, cx: &Cx<'_>, error: Option<io::Error>) {
         self.begin(cx);
-        // The registration has gone: what is written from here on is lost.
+        // The registration is removed: bytes that are written from here on are lost.
         self.shared().key.set(None);
         self.make();
         // Both sides have ended. No more bytes come, so the rest is read here, up to the end of the data.

@@ -1,4 +1,4 @@
-//! Making transports: of a descriptor, or by connecting.
+//! Making transports: from a descriptor, or by connecting.
 //!
 //! In asyncio: `create_connection`, `create_unix_connection`, `connect_accepted_socket`, `connect_read_pipe`.
 
@@ -23,10 +23,10 @@ fn with_protocol<P>(refused: RegisterError<Connection<P>>) -> RegisterError<P> {
 
 impl LoopHandle {
     /// Begins to connect to `addr`, and returns the transport. When the connection is established,
-    /// [`Protocol::connection_made`] is called; if it is not, [`Protocol::connection_lost`] with the reason. What is written
-    /// before is sent then.
+    /// [`Protocol::connection_made`] is called. If it cannot be established, [`Protocol::connection_lost`] is called
+    /// with the error. Bytes that are written before are kept, and sent when the connection is established.
     ///
-    /// To connect to a name, look it up first ([`LoopHandle::lookup_host_with`]).
+    /// To connect to a host by its name, first look up its addresses with [`LoopHandle::lookup_host_with`].
     ///
     /// # Errors
     ///
@@ -75,14 +75,14 @@ impl LoopHandle {
         Ok(transport)
     }
 
-    /// Makes a transport of a descriptor that is connected: a socket, a pipe or a terminal. The loop owns the descriptor
+    /// Makes a transport from a connected socket, an end of a pipe, or a terminal. The loop owns the descriptor
     /// from now on, as with [`LoopHandle::register`]. [`Protocol::connection_made`] is called soon, before
-    /// all others.
+    /// the other methods.
     ///
     /// # Errors
     ///
-    /// As [`LoopHandle::register`], with the protocol; [`Error::NotStream`] for a listener and for a socket of
-    /// datagrams.
+    /// As [`LoopHandle::register`], with the protocol; [`Error::NotStream`] for a listener and for a datagram
+    /// socket.
     #[doc(alias = "connect_accepted_socket")]
     #[doc(alias = "connect_read_pipe")]
     #[doc(alias = "connect_write_pipe")]

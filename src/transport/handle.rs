@@ -1,8 +1,8 @@
-//! The transport: the end of a connection that a program writes to.
+//! The transport: the handle by which a program writes to a connection.
 //!
-//! It is a handle that is cloned at will. The registration owns the descriptor and the protocol; the handle has its
-//! key, and the state that both share (`shared.rs`). A method changes the state, and asks for the next step. It
-//! calls no method of the protocol.
+//! The registration owns the descriptor and the protocol. The handle has the key of the registration, and the state
+//! that both share (`shared.rs`). A method of the handle changes the state, and has the next step taken soon
+//! (`Shared::step_soon`). It calls no method of the protocol.
 //!
 //! In asyncio: `BaseTransport`, `ReadTransport`, `WriteTransport`.
 
@@ -17,12 +17,13 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Inside a callback of its own a transport collects writes that are shorter than this, and sends them at its end.
+/// During a callback of its own connection a transport collects writes that are shorter than this, and sends them when
+/// the callback returns.
 const DIRECT: usize = 4 << 10;
 
-/// A connection, to write to, to pause and to close, for the thread of its loop.
+/// The handle of a connection that has a [`Protocol`](super::Protocol): writes to it, pauses it and closes it.
 ///
-/// Clones are the same transport. Dropping all of them ends nothing: the connection lasts until
+/// A clone refers to the same connection. Dropping all clones does not end the connection. It lasts until
 /// [`close`](Self::close), [`abort`](Self::abort), the end of the peer, an error, or the end of the loop.
 ///
 /// Made by [`LoopHandle::create_server`], [`LoopHandle::create_connection`] and [`LoopHandle::create_transport`].
@@ -31,11 +32,11 @@ pub struct Transport {
     pub(super) shared: Rc<Shared>,
 }
 
-/// Nothing was written: why a transport accepts no bytes.
+/// The error of [`Transport::write`] and [`Transport::write_eof`]: nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The transport closes, or the connection has ended.
+    /// The transport is closing, or the connection has ended.
     #[error("the transport closes, or its connection has ended")]
     Closing,
     /// [`Transport::write_eof`] was called before.
@@ -63,20 +64,22 @@ impl Transport {
         }
     }
 
-    /// Writes all of `bytes`, without waiting: what the socket does not take is kept in the buffer, and written
-    /// when there is room. Before the connection is established all is kept.
+    /// Writes all of `bytes`, without waiting. Bytes that the socket does not accept go into the buffer of the
+    /// transport, and are sent when there is room. Before the connection is established, all bytes go into the buffer.
     ///
-    /// The buffer has no limit. Once it has risen above its high mark, [`Protocol::pause_writing`](super::Protocol::pause_writing) is
-    /// called, and later `resume_writing`. A program whose writes do not come from this peer stops them in between. One
-    /// that has much to say may write until [`get_write_buffer_size`](Self::get_write_buffer_size) is above the mark, and go on
-    /// in `resume_writing`.
+    /// The size of the buffer is not limited. When it has risen above the [high mark](Self::set_write_buffer_limits),
+    /// [`Protocol::pause_writing`](super::Protocol::pause_writing) is called; when it has come down to the low mark,
+    /// `resume_writing`. In between, reading from this peer is paused by default. A program that does not write in
+    /// answer to this peer should itself stop writing in between. To send a long answer, write until
+    /// [`get_write_buffer_size`](Self::get_write_buffer_size) is above the high mark, and write the rest in
+    /// `resume_writing`.
     ///
     /// In a callback of its own connection, short writes are collected, and sent together when the callback returns.
     ///
     /// # Errors
     ///
-    /// [`WriteError`]; then nothing was written. An error of the system ends the connection, and is passed to
-    /// [`Protocol::connection_lost`](super::Protocol::connection_lost).
+    /// [`WriteError`]: nothing was written. An error of the system is not returned: it ends the connection, and is
+    /// passed to [`Protocol::connection_lost`](super::Protocol::connection_lost).
     #[doc(alias = "writelines")]
     pub fn write(&self, bytes: &[u8]) -> Result<(), WriteError> {
         let shared = &*self.shared;
@@ -91,7 +94,7 @@ impl Transport {
             state.sends() && (!shared.is_running.get() || bytes.len() >= DIRECT)
         };
         let mut rest = bytes;
-        // What waits is sent before, and if the socket does not take all of it, nothing follows.
+        // The buffer is sent first. If the socket does not accept all of it, the new bytes must wait behind it.
         if tries && !bytes.is_empty() && shared.flush() {
             match shared.send(bytes) {
                 Ok(n) => rest = &bytes[n..],
@@ -105,8 +108,8 @@ impl Transport {
         Ok(())
     }
 
-    /// Ends what this side writes, after what is in the buffer: the peer reads the end of the data. Reading goes on.
-    /// Only a socket has two sides; for other descriptors this is an error that ends the connection.
+    /// Shuts down the writing side when the buffer has been sent: the peer reads the end of the data. Reading goes on.
+    /// Only a socket has a writing side of its own; on another descriptor this ends the connection with an error.
     ///
     /// # Errors
     ///
@@ -125,12 +128,12 @@ impl Transport {
         Ok(())
     }
 
-    /// Closes the connection when what is in the buffer is written. Nothing more is read, and nothing more is
-    /// accepted. A peer that does not read makes this wait: set a [deadline](Self::set_deadline).
+    /// Closes the connection when the buffer has been sent. From now on nothing is read, and [`write`](Self::write)
+    /// returns an error. While the peer does not read, the connection stays open: set a [deadline](Self::set_deadline).
     ///
-    /// If the peer has sent bytes that were not read, the system sends it a reset, by which it may lose the
-    /// end of what was written. A protocol that cannot rule that out uses [`write_eof`](Self::write_eof), and closes
-    /// after [`eof_received`](super::Protocol::eof_received).
+    /// If received bytes are unread at the close, the system sends the peer a reset, and the peer may lose the last
+    /// bytes that were written. To prevent that, call [`write_eof`](Self::write_eof), and close
+    /// in [`eof_received`](super::Protocol::eof_received).
     pub fn close(&self) {
         let closes = self.shared.state.borrow_mut().close();
         if closes {
@@ -138,7 +141,7 @@ impl Transport {
         }
     }
 
-    /// Closes the connection at once. What is in the buffer is lost.
+    /// Closes the connection at once. Bytes in the buffer are lost.
     pub fn abort(&self) {
         self.shared.end_with(None);
     }
@@ -148,19 +151,20 @@ impl Transport {
         self.shared.end_with(Some(error));
     }
 
-    /// Whether the transport closes, or the connection has ended.
+    /// Whether the transport is closing, or the connection has ended.
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.shared.state.borrow().phase >= Phase::Closing
     }
 
-    /// Reads no more from the peer, from now on: no bytes are passed to the protocol that are not there already.
-    /// Its writes wait when the buffers of the system are full. `false` if it was paused before.
+    /// Pauses reading: no bytes are passed to the protocol until [`resume_reading`](Self::resume_reading), not even
+    /// bytes that have arrived already. When the buffers of the system are full, the peer cannot send more. Returns
+    /// `false` if reading was paused before.
     pub fn pause_reading(&self) -> bool {
         self.set_paused(true)
     }
 
-    /// Reads on. `false` if it was not paused.
+    /// Ends the pause of [`pause_reading`](Self::pause_reading). Returns `false` if reading was not paused.
     pub fn resume_reading(&self) -> bool {
         self.set_paused(false)
     }
@@ -175,21 +179,22 @@ impl Transport {
         before != is_paused
     }
 
-    /// Whether bytes of the peer are passed to the protocol as they come: not while reading is paused, before the
-    /// connection is established, nor after its end.
+    /// Whether bytes of the peer are passed to the protocol as they arrive. `false` while reading is paused, before the
+    /// connection is established, after the end of the data, and after a close.
     #[must_use]
     pub fn is_reading(&self) -> bool {
         self.shared.state.borrow().reads()
     }
 
-    /// The same pause for a reason of the buffer, apart from that of the program.
+    /// Pauses reading because of the write buffer, independently of [`pause_reading`](Self::pause_reading).
     pub(super) fn hold_reading(&self, holds: bool) {
         self.shared.state.borrow_mut().is_held = holds;
         self.shared.step_soon();
     }
 
-    /// Sets the marks of the buffer: above `high` bytes `pause_writing` is called, and at `low` again `resume_writing`. With
-    /// zero for both, it pauses whenever the socket does not take all. The marks are 16 KiB and 64 KiB at first.
+    /// Sets the low and the high mark of the write buffer. When the buffer has more than `high` bytes,
+    /// `pause_writing` is called; when it is down to `low` bytes, `resume_writing`. With zero for both,
+    /// `pause_writing` is called whenever bytes are left in the buffer. The default marks are 16 KiB and 64 KiB.
     ///
     /// # Panics
     ///
@@ -203,7 +208,7 @@ impl Transport {
         self.shared.step_soon();
     }
 
-    /// Returns the low and the high mark.
+    /// Returns the low and the high mark of the write buffer.
     #[must_use]
     pub fn get_write_buffer_limits(&self) -> (usize, usize) {
         let state = self.shared.state.borrow();
@@ -216,10 +221,10 @@ impl Transport {
         self.shared.state.borrow().buffer.len()
     }
 
-    /// Sets a deadline: `after` from now, [`Protocol::timed_out`](super::Protocol::timed_out) is called, once. A deadline that was
-    /// set before is replaced, so a protocol that sets one whenever it receives bytes limits the silence of its
-    /// peer. It is left in place by a [`close`](Self::close), and limits that too. Without effect once the connection
-    /// has ended.
+    /// Sets a deadline: when `after` has passed, [`Protocol::timed_out`](super::Protocol::timed_out) is called, once.
+    /// A new deadline replaces the old one. So a protocol that sets a deadline whenever it receives bytes limits the
+    /// time for which its peer may be silent. A [`close`](Self::close) keeps the deadline, which then limits the
+    /// close. Has no effect once the connection has ended.
     #[track_caller]
     pub fn set_deadline(&self, after: Duration) {
         self.change_deadline(Some(after));
@@ -238,14 +243,15 @@ impl Transport {
         }
     }
 
-    /// Returns the address of the peer; `None` if it has none, as that of a Unix socket.
+    /// Returns the address of the peer. `None` if the address is no IP address, and for each transport of
+    /// [`LoopHandle::create_transport`].
     #[doc(alias = "get_extra_info")]
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.shared.peer
     }
 
-    /// Returns the address of this side.
+    /// Returns the local address of the socket.
     ///
     /// # Errors
     ///

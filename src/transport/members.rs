@@ -1,7 +1,8 @@
 //! The state of a server: its listener, its connections, and its end.
 //!
-//! A connection is a member from before its registration is made until that has gone, however it ends: the
-//! connection has the [`Member`], whose drop takes it out. So has the listener its [`Listening`].
+//! A connection counts as a member from before its registration is made until the registration is dropped, for whatever
+//! reason: the connection owns a [`Member`], which removes it when dropped. In the same way the listener owns a
+//! [`Listening`].
 //!
 //! Rule: D4.
 
@@ -25,10 +26,10 @@ pub(super) struct ServerState {
     has_listener: Cell<bool>,
     members: RefCell<Slab<Transport>>,
     limit: Cell<usize>,
-    /// The listener waits until a connection has gone.
+    /// The listener is paused until a connection has ended.
     is_full: Cell<bool>,
     counts: Cell<ServerClosed>,
-    /// The timers of drains, which would keep the loop running.
+    /// The timers of `drain`. They are cancelled when the server is closed, because they would keep the loop running.
     limits: RefCell<Vec<TimerHandle>>,
     pub(super) closed: Rc<Closed>,
 }
@@ -87,7 +88,7 @@ impl ServerState {
         self.adjust();
     }
 
-    /// Lets the listener wait while there are as many connections as there may be.
+    /// Pauses the listener while the server has as many connections as its limit allows.
     pub(super) fn adjust(&self) {
         let is_full = self.connections() >= self.limit.get();
         if is_full == self.is_full.get() {
@@ -99,22 +100,22 @@ impl ServerState {
             false => Interest::READ,
         };
         if let Some(listener) = self.listener.get() {
-            // It has gone, or the loop is closed.
+            // An error: the listener has ended, or the loop is closed.
             let _ = self
                 .handle
                 .with(|handle| handle.set_interest_of(listener, interest));
         }
     }
 
-    /// Ends the listener. Its connections go on.
+    /// Closes the listener. The connections go on.
     pub(super) fn stop_accepting(&self) {
         if let Some(listener) = self.listener.get() {
-            // An error: it has gone already.
+            // An error: the listener has ended already.
             let _ = self.handle.with(|handle| handle.remove(listener));
         }
     }
 
-    /// If nothing is left, runs the callbacks and wakes the tasks that wait for the end.
+    /// If neither listener nor connections are left, queues the callbacks and wakes the tasks that wait for the end.
     fn check_closed(&self) {
         if !self.has_listener.get() && self.connections() == 0 {
             for limit in self.limits.take() {
@@ -125,7 +126,7 @@ impl ServerState {
     }
 }
 
-/// The place of a connection among those of its server.
+/// The entry of a connection in the table of its server, which the drop removes.
 pub(super) struct Member {
     server: Rc<ServerState>,
     key: SlabKey,
@@ -153,7 +154,7 @@ impl Drop for Member {
     }
 }
 
-/// The listener of a server exists.
+/// Exists as long as the listener of a server.
 pub(super) struct Listening(pub(super) Rc<ServerState>);
 
 impl Drop for Listening {

@@ -1,13 +1,13 @@
 //! Transports and protocols: streams for programs of callbacks, as asyncio has them.
 //!
-//! A [`Protocol`] is what the program does with a connection: its methods are called in a fixed order,
-//! *made, data…, end?, lost*. A [`Transport`] is what the program writes to: it keeps the bytes that the
-//! socket does not take, and may be used from anywhere on the thread of the loop, for instance from the
-//! protocol of another connection. A [`Server`] makes a protocol for each connection, limits their number,
-//! and ends them in good order.
+//! A program implements [`Protocol`] for its connections. The loop calls the methods of a protocol in a fixed order:
+//! `connection_made`, `data_received` (repeatedly), `eof_received`, `connection_lost`. The program writes to a
+//! [`Transport`], which keeps the bytes that the socket does not accept. Any code on the thread of the loop may use a
+//! transport, for instance the protocol of another connection. A [`Server`] makes a protocol for each connection, can
+//! limit the number of connections, and can ask them to end.
 //!
-//! With [`Callbacks`](crate::Callbacks) a program meets each event of the kernel, and keeps its own buffers.
-//! Here it meets a connection. In coroutines the same is [`io`](crate::io).
+//! With [`Callbacks`](crate::Callbacks) a program handles each event of the kernel, and keeps its own buffers. The
+//! streams for coroutines are in [`io`](crate::io).
 //!
 //! ```
 //! use readily::EventLoop;
@@ -47,7 +47,7 @@
 //! ```
 //!
 //! In the notes: connect ready, read ready, write ready, hangup ([N7]), each with the code that nearly every
-//! program writes around it.
+//! program needs for it.
 //!
 //! [N7]: crate::book#n7
 

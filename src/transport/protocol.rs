@@ -5,76 +5,79 @@
 use super::handle::Transport;
 use std::io;
 
-/// The methods of a connection, which the loop calls one at a time.
+/// The callbacks of a connection: data, the end of the data, a full write buffer, the end of the connection.
 ///
-/// They are called in this order: [`connection_made`](Self::connection_made) once;
+/// The loop calls the methods one at a time, in this order: [`connection_made`](Self::connection_made) once;
 /// [`data_received`](Self::data_received) any number of times; [`eof_received`](Self::eof_received) at most once;
-/// [`connection_lost`](Self::connection_lost) once, and then none. In between, `pause_writing` and
-/// `resume_writing` take turns. A connection that could not be established is only lost.
+/// [`connection_lost`](Self::connection_lost) once, as the last one. Between `connection_made` and `connection_lost`,
+/// calls of `pause_writing` and `resume_writing` alternate. If the connection cannot be established, only
+/// `connection_lost` is called.
 ///
-/// Each may call every method of its transport, which then calls no method of the protocol before this one
-/// has returned. A method that panics ends the connection; the protocol is then dropped without
-/// `connection_lost`. The same holds if the loop is closed, or the registration is removed by its key.
+/// A method may call every method of its transport; no other method of the protocol is called before it has
+/// returned. A method that panics ends the connection, and the protocol is dropped without a call of
+/// `connection_lost`. The same happens if the loop is closed, or the registration is removed by its key.
 pub trait Protocol {
     /// The connection is established.
     fn connection_made(&mut self, transport: &Transport) {
         let _ = transport;
     }
 
-    /// Bytes have arrived. They are as many as one `read(2)` has returned, not what the peer has written at once.
+    /// Bytes have arrived. `data` has the bytes that one `read(2)` has returned; they may be a part of what the peer
+    /// has written, or several of its writes.
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
-    /// Returns the place for the next bytes, which are then passed to
-    /// [`buffer_updated`](Self::buffer_updated). With `None`, as by default, bytes are read into a buffer of 64 KiB that
-    /// all transports of a loop share, and passed to [`data_received`](Self::data_received). An empty place ends
-    /// the connection with an error (`InvalidInput`), because a read into it would look like the end of the data.
+    /// Returns the buffer for the next read, after which [`buffer_updated`](Self::buffer_updated) is called. If this
+    /// returns `None`, as by default, bytes are read into a buffer of 64 KiB that all transports of a loop share, and
+    /// passed to [`data_received`](Self::data_received). An empty buffer ends the connection with an error
+    /// (`InvalidInput`), because a read into it would look like the end of the data.
     fn get_buffer(&mut self, transport: &Transport) -> Option<&mut [u8]> {
         let _ = transport;
         None
     }
 
-    /// So many bytes are in the place that [`get_buffer`](Self::get_buffer) has returned.
+    /// `count` bytes were read into the buffer that [`get_buffer`](Self::get_buffer) has returned.
     fn buffer_updated(&mut self, transport: &Transport, count: usize) {
         let _ = (transport, count);
     }
 
-    /// The peer has ended its side, and sends no more. The default closes the transport, once its buffer
-    /// is written; one that still has something to say does not call [`Transport::close`] here.
+    /// The peer has ended its side, and sends no more bytes. The default calls [`Transport::close`], which closes the
+    /// connection when the write buffer has been sent. A protocol that has more to write overrides this, and calls
+    /// `close` later.
     fn eof_received(&mut self, transport: &Transport) {
         transport.close();
     }
 
-    /// The buffer of the transport has risen above its high mark: the peer reads more slowly than the program
+    /// The write buffer has risen above its high mark: the peer reads more slowly than the program
     /// writes. [`resume_writing`](Self::resume_writing) follows, unless the connection ends.
     ///
-    /// The default reads no more from this peer until [`resume_writing`](Self::resume_writing), so that a peer that
-    /// sends requests and reads no answers costs no more than the mark and one answer. A protocol that writes
-    /// what comes from elsewhere stops that instead, for instance by [`Transport::pause_reading`] of the
-    /// other transport.
+    /// The default reads no more from this peer until [`resume_writing`](Self::resume_writing). So for a peer that
+    /// sends requests and reads no answers, the buffer holds no more than the high mark and the answers to the bytes of
+    /// one read. A protocol that writes bytes of another connection pauses that one instead
+    /// ([`Transport::pause_reading`]).
     fn pause_writing(&mut self, transport: &Transport) {
         transport.hold_reading(true);
     }
 
-    /// The buffer has come down to its low mark. The default reads on.
+    /// The write buffer has come down to its low mark. The default goes on reading.
     fn resume_writing(&mut self, transport: &Transport) {
         transport.hold_reading(false);
     }
 
-    /// The deadline that [`Transport::set_deadline`] has set has passed. The default ends the connection, with an
-    /// error of the kind `TimedOut`, and what is in the buffer is lost.
+    /// The deadline of [`Transport::set_deadline`] has passed. The default ends the connection at once, with an
+    /// error of the kind `TimedOut`; bytes in the write buffer are lost.
     fn timed_out(&mut self, transport: &Transport) {
         transport.fail(io::ErrorKind::TimedOut.into());
     }
 
-    /// The server of this connection is to end: [`Server::drain`](super::Server::drain). The default closes the transport,
-    /// once its buffer is written. A protocol that owes an answer remembers this, and closes when it has
-    /// written the answer.
+    /// The server of this connection shuts down: [`Server::drain`](super::Server::drain) was called. The default
+    /// calls [`Transport::close`]. A protocol that is in the middle of a request overrides this, and calls `close`
+    /// when it has written the answer.
     fn server_draining(&mut self, transport: &Transport) {
         transport.close();
     }
 
-    /// The connection has ended, or could not be established: with the error, if there was one. Without one,
-    /// this side has closed or aborted it, or both sides have ended. Nothing can be written any more.
+    /// The connection has ended, or could not be established. If `error` is `None`, this side has closed or aborted
+    /// the connection, or both sides have ended. Nothing can be written any more.
     fn connection_lost(&mut self, transport: &Transport, error: Option<io::Error>) {
         let _ = (transport, error);
     }

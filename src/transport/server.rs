@@ -1,6 +1,7 @@
 //! A server: a protocol for each connection of a listener.
 //!
-//! It has three verbs, which asyncio had in one: *stop accepting*, *drain*, *abort*.
+//! There are three ways to end it: `stop_accepting` leaves the connections open, `drain` asks them to end within a
+//! limit, and `abort` ends them at once.
 //!
 //! In asyncio: `create_server` and `Server`.
 
@@ -20,15 +21,16 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-/// A server of [`LoopHandle::create_server`]. Clones are the same server, and dropping all of them ends nothing.
+/// The handle of a server of [`LoopHandle::create_server`]. A clone refers to the same server. Dropping all clones
+/// does not end it.
 #[derive(Clone)]
 pub struct Server {
     state: Rc<ServerState>,
 }
 
 impl LoopHandle {
-    /// Accepts the connections of a listener, as [`LoopHandle::listen`] does, and makes a transport of each, with the
-    /// protocol that `factory` returns. If that is `None`, the connection is closed.
+    /// Accepts the connections of a listener, as [`LoopHandle::listen`] does, and makes a transport for each, with the
+    /// protocol that `factory` returns. If `factory` returns `None`, the connection is closed.
     ///
     /// # Errors
     ///
@@ -88,19 +90,20 @@ impl LoopHandle {
 }
 
 impl Server {
-    /// Whether the server accepts connections. Not while there are as many as
-    /// [`limit_connections`](Self::limit_connections) allows, but they wait then, and are not refused.
+    /// Whether the server accepts connections. `false` after the listener is closed, and while there are as many
+    /// connections as [`limit_connections`](Self::limit_connections) allows. In the second case new clients wait, and
+    /// are not refused.
     #[must_use]
     #[doc(alias = "is_serving")]
     pub fn is_accepting(&self) -> bool {
         self.state.is_accepting()
     }
 
-    /// Returns the address that it listens on.
+    /// Returns the address on which the server listens.
     ///
     /// # Errors
     ///
-    /// As `getsockname(2)`; `NotFound` if it does not listen any more.
+    /// As `getsockname(2)`; `NotFound` if the listener is closed.
     #[doc(alias = "sockets")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let not_found = || io::Error::from(io::ErrorKind::NotFound);
@@ -118,8 +121,8 @@ impl Server {
         self.state.all()
     }
 
-    /// Sets how many connections there may be. While there are so many, no more are accepted: the next ones wait in
-    /// the queue of the system, whose length is the backlog of the listener. Without a limit at first.
+    /// Limits the number of open connections. At the limit the server accepts no more: new connections wait in
+    /// the queue of the system, whose length is the backlog of the listener. By default there is no limit.
     ///
     /// # Panics
     ///
@@ -132,18 +135,18 @@ impl Server {
         self.state.limit(limit);
     }
 
-    /// Closes the listener. The connections go on, and the server is closed when the last of them has ended. Those
-    /// that the system has queued and that were not accepted are reset.
+    /// Closes the listener. Open connections go on, and the server is closed when the last of them has ended.
+    /// Connections in the queue of the system, which were not accepted yet, are reset.
     #[doc(alias = "close")]
     pub fn stop_accepting(&self) {
         self.state.stop_accepting();
     }
 
-    /// Closes the listener, and asks each connection to end: [`Protocol::server_draining`], which by default closes the
-    /// transport once its buffer is written. After `limit`, those that are left are aborted. The loop runs
-    /// until then at most.
+    /// Closes the listener, and asks each connection to end: calls [`Protocol::server_draining`], which by default
+    /// closes the transport when its buffer has been sent. When `limit` has passed, the connections that are left are
+    /// aborted. So the server keeps the loop running for this time at most.
     ///
-    /// A second call sets another limit; the earlier of the two holds.
+    /// After a second call the earlier of the two limits counts.
     #[doc(alias = "close_clients")]
     #[track_caller]
     pub fn drain(&self, limit: Duration) {
@@ -164,21 +167,21 @@ impl Server {
         }
     }
 
-    /// Closes the listener, and all connections at once. What is in their buffers is lost.
+    /// Closes the listener and all connections at once. Bytes in the write buffers are lost.
     #[doc(alias = "abort_clients")]
     pub fn abort(&self) {
         self.stop_accepting();
         self.state.abort();
     }
 
-    /// Runs `f` soon after the server is closed: it does not listen, and its last connection has ended. If that is so
-    /// already, soon. If the loop is closed before, `f` is dropped.
+    /// Runs `f` soon after the server is closed, which means that its listener is closed and its last connection has
+    /// ended. If the server is closed already, `f` runs soon. If the loop is closed first, `f` is dropped.
     pub fn on_closed(&self, f: impl FnOnce(&LoopHandle, ServerClosed) + 'static) {
         let state = &self.state;
         state.closed.call(&state.handle, state.site, Box::new(f));
     }
 
-    /// Waits until the server is closed: it does not listen, and its last connection has ended.
+    /// Waits until the server is closed, which means that its listener is closed and its last connection has ended.
     ///
     /// # Cancellation
     ///

@@ -1,8 +1,8 @@
-//! What a connection and its transports share: the state, and the way to the descriptor.
+//! The data that a connection and its transports share: the state, and the key of the registration.
 //!
-//! A transport may be used anywhere on the thread of its loop. If one of the connection's callbacks runs, that does
-//! at its end what is next; otherwise a call of one is queued ([`Shared::step_soon`]). The state is never
-//! borrowed across a call of the kernel, which may be the program's own (L8).
+//! Any code on the thread of the loop may use a transport. If a callback of the connection is running, it takes the
+//! next steps when it ends; otherwise a call of `on_write` is queued ([`Shared::step_soon`]). The state is never
+//! borrowed across a call of the kernel, because the kernel may be code of the program (L8).
 
 use super::state::{Once, Phase, State};
 use crate::event_loop::{Key, LoopHandle, WeakHandle};
@@ -19,11 +19,11 @@ pub(super) struct Shared {
     pub(super) key: Cell<Option<Key>>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) state: RefCell<State>,
-    /// A callback of the connection runs, and does at its end what is next.
+    /// A callback of the connection is running; it takes the next steps when it ends.
     pub(super) is_running: Cell<bool>,
-    /// A call of it is queued.
+    /// A call of `on_write` is queued.
     pub(super) is_queued: Cell<bool>,
-    /// The line that made the connection, or the server.
+    /// The line of code that made the connection, or the server.
     pub(super) site: &'static Location<'static>,
 }
 
@@ -32,7 +32,7 @@ impl Shared {
         self.handle.upgrade_open()
     }
 
-    /// Sends as many of `bytes` as the socket takes.
+    /// Sends as many of `bytes` as the socket accepts, and returns how many.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let (Some(handle), Some(key)) = (self.open_loop(), self.key.get()) else {
             return Ok(0);
@@ -43,7 +43,7 @@ impl Shared {
         }
     }
 
-    /// Does what is next at the end of the callback that runs, or soon.
+    /// Has the next steps taken: by the running callback when it ends, or by a call of `on_write` that this queues.
     pub(super) fn step_soon(&self) {
         // While it connects, its first callback takes the steps.
         let waits = self.state.borrow().phase == Phase::Connecting;
@@ -63,13 +63,14 @@ impl Shared {
         }
     }
 
-    /// Sends from the buffer, once; what the socket does not take stays there. Whether more is worth trying.
+    /// Sends from the buffer, once; bytes that the socket does not accept stay there. Returns whether another send is
+    /// worth trying: the buffer is empty.
     pub(super) fn flush(&self) -> bool {
         let mut state = self.state.borrow_mut();
         if !state.sends() || state.buffer.is_empty() {
             return true;
         }
-        // L8: the kernel may be the program's own.
+        // L8: the kernel may be code of the program.
         let buffer = std::mem::take(&mut state.buffer);
         drop(state);
         let sent = self.send(buffer.as_slice());

@@ -1,8 +1,8 @@
 //! The state of a connection, and what it has to do next.
 //!
-//! [`State::next_step`] decides, and calls nothing; `connection.rs` does what it says. So the order of a protocol's
-//! calls, *made, data…, end?, lost*, is in one place, and a call that the program makes in one of them changes
-//! no more than this state.
+//! [`State::next_step`] is a pure function: it chooses the next step, and `connection.rs` takes it. So the order of a
+//! protocol's calls is defined in one place. A method that the program calls on the transport inside such a call
+//! changes only this state.
 //!
 //! Rules: D1, D2, D3.
 
@@ -10,10 +10,10 @@ use crate::base::byte_queue::ByteQueue;
 use crate::poll::Interest;
 use std::io;
 
-/// The high mark of a transport's buffer, if none is given; the low mark is a quarter of it.
+/// The default high mark of a transport's write buffer; the low mark is a quarter of it.
 pub(super) const DEFAULT_HIGH_MARK: usize = 64 << 10;
 
-/// How far a connection has come. It goes down this list only.
+/// The phase of a connection. A connection goes through this list from top to bottom, and may skip phases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// It is not established yet.
@@ -21,15 +21,15 @@ pub(super) enum Phase {
     /// It is established, and `connection_made` has not been called yet.
     New,
     Open,
-    /// Nothing is read or accepted any more, and what is in the buffer is written.
+    /// Nothing is read, and no write is accepted. The buffer is being sent.
     Closing,
-    /// Nothing is left to be written, or it cannot be; `connection_lost` has not been called yet.
+    /// The buffer is empty, or cannot be sent; `connection_lost` has not been called yet.
     Ended,
     /// `connection_lost` was called.
     Lost,
 }
 
-/// A thing that is asked for once, and done once.
+/// An action that is requested at most once, and done once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Once {
     No,
@@ -50,17 +50,17 @@ pub(super) enum Step {
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Why it has ended, for `connection_lost`.
+    /// The error that has ended the connection, for `connection_lost`.
     pub(super) error: Option<io::Error>,
     pub(super) buffer: ByteQueue,
     pub(super) low: usize,
     pub(super) high: usize,
     /// The program has paused reading.
     pub(super) is_paused: bool,
-    /// Reading waits until the buffer has come down.
+    /// Reading is paused until the write buffer has come down to its low mark.
     pub(super) is_held: bool,
     pub(super) has_end: bool,
-    /// The end of what this side writes.
+    /// The shutdown of the writing side.
     pub(super) end: Once,
     pub(super) draining: Once,
     /// The buffer has been above its high mark since the last `resume_writing`. It may be empty again by the time
@@ -88,7 +88,7 @@ impl State {
         }
     }
 
-    /// What is to be done next; `None` until something changes.
+    /// Returns the next step; `None` until the state changes.
     pub(super) fn next_step(&self) -> Option<Step> {
         let buffered = self.buffer.len();
         match self.phase {
@@ -116,7 +116,7 @@ impl State {
         matches!(self.phase, Phase::Open | Phase::Closing)
     }
 
-    /// What the poller is to report. A connection under way is reported by itself.
+    /// Returns the interest for the poller. The loop itself waits for the end of a connection attempt.
     pub(super) fn interest(&self) -> Interest {
         let read = match self.reads() || self.phase == Phase::Connecting {
             true => Interest::READ,
@@ -134,7 +134,7 @@ impl State {
         self.check_mark();
     }
 
-    /// The protocol writes again. With marks that were changed meanwhile the buffer may be above the high one.
+    /// Notes the call of `resume_writing`. If the marks were changed meanwhile, the buffer may be above the high one.
     pub(super) fn resume(&mut self) {
         self.is_writing_paused = false;
         self.has_risen = false;
@@ -145,10 +145,10 @@ impl State {
         self.has_risen |= self.buffer.len() > self.high;
     }
 
-    /// Nothing is read or accepted from here on. `false` if that was so before.
+    /// Begins the close: nothing is read, and no write is accepted any more. `false` if it was closing before.
     pub(super) fn close(&mut self) -> bool {
         match self.phase {
-            // Nothing was promised to a peer that is not there.
+            // There is no connection yet over which the buffer could be sent.
             Phase::Connecting => self.end_with(None),
             Phase::New | Phase::Open => {
                 self.phase = Phase::Closing;
@@ -158,7 +158,7 @@ impl State {
         }
     }
 
-    /// Ends the connection at once. `false` if it had ended before: the first reason is the one that counts.
+    /// Ends the connection at once. `false` if it had ended before: then the first error is kept.
     pub(super) fn end_with(&mut self, error: Option<io::Error>) -> bool {
         if self.phase >= Phase::Ended {
             return false;
