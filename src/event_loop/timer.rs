@@ -1,7 +1,7 @@
 //! Timers that are started and stopped again and again.
 //!
-//! The callback is given once, and the loop keeps it in the entry of the timer. To start or stop the timer
-//! changes its deadline only: no closure is moved or dropped, and no memory is allocated.
+//! The program passes the callback once, and the loop keeps it in the entry of the timer. Starting or stopping the
+//! timer changes only its deadline: no closure is moved or dropped, and no memory is allocated.
 //!
 //! asyncio has none; libuv has `uv_timer_t`, libev `ev_timer`. In the notes: the *timers* of N1.
 
@@ -15,14 +15,14 @@ use std::panic::{Location, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-/// A timer with a callback, of [`LoopHandle::timer`]. It can be started, moved and stopped as often as
-/// needed, without an allocation. Dropping it stops it, and drops the callback.
+/// A timer that can be started, moved and stopped again and again, without an allocation.
 ///
-/// On a loop that was closed it is never armed.
+/// Made with a callback by [`LoopHandle::timer`]. Dropping the timer stops it, and drops the callback. On a closed
+/// loop a timer is never armed.
 ///
 /// # Examples
 ///
-/// A connection that is idle for too long: each message moves the deadline.
+/// A limit for the idle time of a connection: each message moves the deadline.
 ///
 /// ```
 /// use readily::EventLoop;
@@ -43,24 +43,25 @@ pub struct Timer {
     state: Rc<TimerState>,
 }
 
-/// Where a timer is.
+/// The entry of a timer in the loop, and its deadline.
 #[derive(Debug)]
 struct TimerState {
-    /// It changes when the timer fires. [`TimerKey::NONE`] on a loop that was closed.
+    /// Changes when the timer fires. [`TimerKey::NONE`] on a closed loop.
     key: Cell<TimerKey>,
-    /// Of the last start.
+    /// The deadline of the last start.
     deadline_ns: Cell<u64>,
 }
 
-/// The callback of a timer, with the timer that it gets. When that is dropped, its entry was removed already.
+/// The callback of a timer, with the `Timer` that is passed to it. When this `Timer` is dropped, its entry was removed
+/// already.
 struct TimerCallback<F> {
     timer: Timer,
     run: RefCell<F>,
 }
 
 impl<F: FnMut(&LoopHandle, &Timer) + 'static> TimerCallback<F> {
-    /// The closure of the entry. When the timer fires, that is taken out as any other; it puts one like
-    /// itself back, so the loop needs no third kind of timer.
+    /// The closure of the entry. When the timer fires, the closure is taken out of the entry, as with any timer, and
+    /// puts a new one in. So the loop needs no third kind of timer.
     fn action(self: Rc<Self>, site: &'static Location<'static>) -> Action {
         Action::call(Call::new(site, move |handle: &LoopHandle| {
             let again = Rc::clone(&self).action(site);
@@ -69,13 +70,13 @@ impl<F: FnMut(&LoopHandle, &Timer) + 'static> TimerCallback<F> {
             // Caught here too: the callback must not be dropped during a panic, because its destructor
             // might panic as well.
             let called = catch(|| {
-                // L3: a timer fires in one place of a turn, and a loop does not turn within itself.
+                // L3: timers fire in one place of a turn, and a turn does not run inside another turn of its loop.
                 if let Ok(mut run) = self.run.try_borrow_mut() {
                     run(handle, &self.timer);
                 }
             });
             match Rc::strong_count(&self) {
-                // Its timer was dropped meanwhile, for instance by itself.
+                // The program's `Timer` was dropped meanwhile, for instance by this callback.
                 1 => handle.drop_guarded(self),
                 _ => drop(self),
             }
@@ -87,13 +88,12 @@ impl<F: FnMut(&LoopHandle, &Timer) + 'static> TimerCallback<F> {
 }
 
 impl LoopHandle {
-    /// Makes a timer that runs `f` whenever its deadline has come, and is not armed at first. `f` gets the
-    /// timer, which it may start again.
+    /// Makes a timer that runs `f` whenever its deadline has come. The new timer is not armed: start it with
+    /// [`start_in`](Timer::start_in) or [`start_at`](Timer::start_at). `f` gets the timer, and may start it again.
     ///
-    /// For a deadline that is moved or cancelled often, this takes about half of what
-    /// [`call_later`](Self::call_later) does for each. Deadlines and order are the same.
-    /// If `f` panics, the panic is reported, and the timer can be started again. On a closed loop `f` is
-    /// dropped.
+    /// To move a deadline of such a timer takes about half the time of a new [`call_later`](Self::call_later). Both
+    /// follow the same rules for deadlines and order. If `f` panics, the panic is reported, and the timer can be
+    /// started again. On a closed loop `f` is dropped.
     ///
     /// # Examples
     ///
@@ -160,8 +160,9 @@ impl LoopHandle {
 }
 
 impl Timer {
-    /// Arms the timer for `delay` after now, counted from a fresh reading of the clock. If it is armed,
-    /// its deadline moves, and among timers with the same deadline it counts as armed last.
+    /// Arms the timer, to fire when `delay` has passed since a fresh reading of the clock. If the timer is armed
+    /// already, this moves its deadline. Of several timers with the same deadline, the one that was started last fires
+    /// last.
     ///
     /// # Examples
     ///
@@ -185,7 +186,8 @@ impl Timer {
         }
     }
 
-    /// Arms the timer for `when`, as [`start_in`](Self::start_in); for the next turn if `when` has passed.
+    /// Arms the timer, to fire at `when`, as [`start_in`](Self::start_in) does. If `when` has passed, the timer fires
+    /// in the next turn.
     ///
     /// # Examples
     ///
@@ -231,7 +233,7 @@ impl Timer {
         handle.times.timers.borrow_mut().stop(self.state.key.get())
     }
 
-    /// Whether the timer is armed. It is not while its callback runs, unless that has started it.
+    /// Whether the timer is armed. While its callback runs it is not, unless the callback has started it again.
     ///
     /// # Examples
     ///
@@ -250,7 +252,8 @@ impl Timer {
         })
     }
 
-    /// Returns the time at which the timer fires; `None` if it is not armed, and for never.
+    /// Returns the deadline of the timer; `None` if it is not armed, or if its delay is longer than the clock can
+    /// count.
     ///
     /// # Examples
     ///
@@ -274,7 +277,7 @@ impl Timer {
 }
 
 impl LoopHandle {
-    /// Arms a timer that is kept, or moves its deadline.
+    /// Arms a timer, or moves its deadline.
     #[inline(always)]
     fn start_timer(&self, state: &TimerState, deadline_ns: u64) {
         let mut timers = self.times.timers.borrow_mut();
@@ -297,7 +300,7 @@ impl Drop for Timer {
             .timers
             .borrow_mut()
             .remove(self.state.key.get());
-        // After the borrow: it is user code (L8). While it runs, it is dropped when it has returned.
+        // After the borrow: the callback's destructor is user code (L8). A running callback is dropped when it returns.
         if let Some(action) = removed {
             handle.drop_guarded(action);
         }

@@ -1,6 +1,6 @@
-//! Anything with a descriptor, for coroutines.
+//! Any value with a descriptor, for coroutines.
 //!
-//! In asyncio a program has `add_reader` for this, and a future of its own.
+//! In asyncio a program uses `add_reader` and a Future for this.
 
 use super::pollable::Pollable;
 use super::watched::{Direction, Io};
@@ -23,32 +23,39 @@ impl<T: AsFd + 'static> Io for System<T> {
     }
 }
 
-/// Any value with a descriptor, for coroutines: waits, and operations that wait. Several tasks may wait at once, in both
-/// directions; each is woken, and tries.
+/// Any value with a descriptor, for coroutines: waits until it is ready, and runs operations on it.
 ///
-/// [`Async::io`], and [`Async::read_with`] and [`Async::write_with`] for one direction each, wait and try in one call.
-/// To do the two separately, wait with [`Async::readable`] and try with [`Async::try_io`], which sees a `WouldBlock`.
-/// What can be read and written by reference, as [`std::fs::File`] and [`std::os::unix::net::UnixStream`] can, has
-/// [`read`](Async::read) and [`write`](Async::write), and works below [`BufReader`](super::BufReader),
-/// [`BufWriter`](super::BufWriter) and [`copy`](super::copy()). An `Async` dereferences to the wrapped value, whose own
-/// operations it does not see; after one of those the next wait asks the kernel, which is one system call more.
+/// Several tasks may wait at once, for reading and for writing; an event wakes all that wait for its direction, and
+/// each tries its operation again.
+///
+/// - [`Async::io`], and [`Async::read_with`] and [`Async::write_with`] for one direction each, wait and run an
+///   operation in one call.
+/// - To wait and to run the operation in two calls, use [`Async::readable`] or [`Async::writable`], and then
+///   [`Async::try_io`], which notes a `WouldBlock` of the operation.
+/// - If references to the value implement [`Read`](std::io::Read) or [`Write`](std::io::Write), as those to
+///   [`std::fs::File`] and [`std::os::unix::net::UnixStream`] do, the `Async` has [`read`](Async::read) and
+///   [`write`](Async::write), and can be used with [`BufReader`](super::BufReader),
+///   [`BufWriter`](super::BufWriter) and [`copy`](super::copy()).
+///
+/// An `Async` dereferences to the wrapped value. It does not notice a `WouldBlock` of the operations that are called
+/// on that value directly; the next wait then asks the kernel, which is one more system call.
 ///
 /// # `O_NONBLOCK`
 ///
 /// The descriptor is made non-blocking until the `Async` is dropped. If it was blocking, `O_NONBLOCK` is
-/// cleared then: a duplicate that is used on must set it again. A file that was non-blocking before is left
-/// alone ([`LoopHandle::register`](crate::LoopHandle::register)). Each operation of an `Async` checks the flag
-/// first, because another process that shares the open file may clear it. An
-/// operation through the dereferenced value relies on the flag, and may block the loop if it was cleared.
+/// cleared then: code that goes on using a duplicate must set it again. A file that was non-blocking before stays
+/// non-blocking ([`LoopHandle::register`](crate::LoopHandle::register)). Each operation of an `Async` checks the flag
+/// first, because another process that shares the open file may clear it. An operation that is called on the
+/// dereferenced value does not check it, and may block the loop if the flag was cleared.
 ///
 /// # Files that are always ready
 ///
 /// Regular files, directories, disks, and devices such as `/dev/null` have no readiness to wait for. They are not
-/// registered, and their `O_NONBLOCK` is not touched: [`is_always_ready`](Async::is_always_ready) returns true,
-/// each wait ends at once, and each operation runs at once. After [`BUDGET`](crate::task::BUDGET) operations the task
-/// yields, and a read or write transfers at most 64 KiB, so that a task which reads a large file leaves other
-/// tasks their turn. An operation on a disk or a network file system may block the whole loop all the same, until the
-/// device answers: for large files, use [`run_blocking`](crate::run_blocking).
+/// registered, and their `O_NONBLOCK` is not touched: [`is_always_ready`](Async::is_always_ready) returns true, each
+/// wait ends at once, and each operation runs at once. After [`BUDGET`](crate::task::BUDGET) operations the task
+/// yields, and a read or write transfers at most 64 KiB, so that other tasks run while one task reads a large file.
+/// But an operation on a disk or a network file system may block the whole loop until the device answers: for large
+/// files, use [`run_blocking`](crate::run_blocking).
 ///
 /// # Examples
 ///
@@ -82,14 +89,15 @@ pub struct Async<T: AsFd + 'static> {
 }
 
 impl<T: AsFd + 'static> Async<T> {
-    /// Registers `io` with the loop that is running here, and makes it non-blocking; unless it is always ready.
+    /// Registers `io` with the current loop, and makes it non-blocking. A file that is
+    /// [always ready](Async#files-that-are-always-ready) is neither registered nor changed.
     ///
     /// # Errors
     ///
     /// `io::Error` around an [`Error`](crate::Error), with its [kind](crate::Error::kind): no loop is running
     /// here ([`NoLoop`](crate::Error::NoLoop)), the descriptor is registered already
     /// ([`AlreadyRegistered`](crate::Error::AlreadyRegistered)), is not open
-    /// ([`BadDescriptor`](crate::Error::BadDescriptor)), or is a socket without a connection that was begun
+    /// ([`BadDescriptor`](crate::Error::BadDescriptor)), or is a stream socket that is neither connected nor connecting
     /// ([`NotConnected`](crate::Error::NotConnected)). `io` is dropped.
     #[track_caller]
     pub fn new(io: T) -> io::Result<Self> {
@@ -97,13 +105,13 @@ impl<T: AsFd + 'static> Async<T> {
         Ok(Self { source })
     }
 
-    /// The wrapped value, whose own operations are not seen here: see [`Async::try_io`].
+    /// Returns the wrapped value. A `WouldBlock` of its own operations is not noticed here: use [`Async::try_io`].
     pub fn get_ref(&self) -> &T {
         &self.source.0
     }
 
-    /// Whether no operation ever waits: this is a regular file, a directory, a disk, or a device such as `/dev/null`.
-    /// See [above](Async#files-that-are-always-ready).
+    /// Whether this is a regular file, a directory, a disk, or a device such as `/dev/null`, whose operations never
+    /// wait. See [above](Async#files-that-are-always-ready).
     ///
     /// # Examples
     ///
@@ -127,14 +135,14 @@ impl<T: AsFd + 'static> Async<T> {
 
     /// Waits until a read is worth trying; the read may still return `WouldBlock`.
     ///
-    /// A report since the last wait or operation ends this wait at once. Without one, and if no
-    /// `WouldBlock` was seen since, the kernel is asked: so after another wait, this one ends at once
-    /// as long as there is something to read.
+    /// If the kernel has reported the descriptor as readable since the last wait or operation, this wait ends at once.
+    /// Otherwise, unless an operation has returned `WouldBlock` since, this asks the kernel. So after another
+    /// wait, this one ends at once as long as there is something to read.
     ///
     /// # Errors
     ///
-    /// If the loop has been closed ([`Error::Closed`](crate::Error::Closed)), or is another than the one that runs
-    /// here ([`Error::OtherLoop`](crate::Error::OtherLoop)).
+    /// [`Error::Closed`](crate::Error::Closed) if the loop has been closed;
+    /// [`Error::OtherLoop`](crate::Error::OtherLoop) if the current loop is not the one of this `Async`.
     ///
     /// # Cancellation
     ///
@@ -156,8 +164,8 @@ impl<T: AsFd + 'static> Async<T> {
         self.source.wait(Direction::Write).await
     }
 
-    /// Polls for a read being worth trying, as [`Async::readable`]. Of several tasks that poll, the one that polled last
-    /// is woken.
+    /// Polls whether a read is worth trying: [`Async::readable`] for code without `async`. Of several tasks that
+    /// poll, only the one that polled last is woken.
     ///
     /// # Errors
     ///
@@ -166,7 +174,7 @@ impl<T: AsFd + 'static> Async<T> {
         self.source.poll_ready(cx, Direction::Read)
     }
 
-    /// Polls for a write being worth trying, as [`Async::poll_readable`] does for a read.
+    /// Polls whether a write is worth trying, as [`Async::poll_readable`] does for a read.
     ///
     /// # Errors
     ///
@@ -201,22 +209,23 @@ impl<T: AsFd + 'static> Async<T> {
         self.io(Direction::Write, operation).await
     }
 
-    /// Runs `operation` until it gives something other than `WouldBlock` (or `Interrupted`),
-    /// waiting before each try until it is worth trying, as [`Async::readable`] does. In a row
-    /// of calls, each but the first asks the kernel. To take all that has come, [`Async::try_io`] is
-    /// cheaper. `operation` may also loop by itself, and return `Ok` once it has met `WouldBlock`.
-    /// `O_NONBLOCK` is checked before each run, as [`Async::try_io`] does.
+    /// Waits until `operation` is worth trying, as [`Async::readable`] does, and runs it. Repeats this until
+    /// `operation` returns something other than `WouldBlock` or `Interrupted`.
+    ///
+    /// If this is called repeatedly, each call but the first asks the kernel. To receive everything that has arrived,
+    /// [`Async::try_io`] is cheaper; or let `operation` loop by itself, and return `Ok` at the first `WouldBlock`.
+    /// `O_NONBLOCK` is checked before each run, as in [`Async::try_io`].
     ///
     /// On a file that is always ready, `operation` runs once, and its `WouldBlock` is the result.
     ///
     /// # Errors
     ///
-    /// What `operation` gives, that of `fcntl(2)`, or as [`Async::readable`].
+    /// The error of `operation`, or that of `fcntl(2)`; as [`Async::readable`].
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: `operation` has either run to its end, and this has returned, or it
-    /// has done nothing.
+    /// Nothing is lost: either `operation` has succeeded and this has returned, or it was not run, or
+    /// has returned `WouldBlock`.
     #[doc(alias = "sock_recvfrom")]
     #[doc(alias = "sock_sendto")]
     #[doc(alias = "async_io")]
@@ -229,16 +238,16 @@ impl<T: AsFd + 'static> Async<T> {
         self.source.io(direction, operation).await
     }
 
-    /// Runs `operation` now, without waiting; again only if a signal interrupted it (`Interrupted`).
-    /// After a `WouldBlock` the next wait lasts until the kernel reports something new.
+    /// Runs `operation` now, without waiting, and again if a signal has interrupted it (`Interrupted`).
+    /// After a `WouldBlock` the next wait lasts until the kernel reports a new event.
     ///
     /// `O_NONBLOCK` is checked before each run, and set again if another process has cleared it. It is restored
     /// when the registration ends ([`Async`]); after the loop was closed it is not checked.
     ///
     /// # Errors
     ///
-    /// The error of `operation`, or that of `fcntl(2)`; or the system's error if the poller must rearm after a `WouldBlock`
-    /// ([`rearm_interest`](crate::spi::rearm_interest)) and cannot.
+    /// The error of `operation`, or that of `fcntl(2)`. After a `WouldBlock` some pollers must arm the registration
+    /// again ([`rearm_interest`](crate::spi::rearm_interest)): the system's error if that fails.
     pub fn try_io<R>(
         &self,
         direction: Direction,
@@ -248,8 +257,8 @@ impl<T: AsFd + 'static> Async<T> {
         self.source.try_io(direction, operation)
     }
 
-    /// Runs an operation of the user's, which would wait if the shared open file was made blocking (R130).
-    /// Where nothing is registered, and after the registration, the flag is not the loop's.
+    /// Runs an operation of the program, after a check of `O_NONBLOCK`: if another process has cleared the flag, the
+    /// operation would wait (R130). Without a registration the loop must not change the flag.
     pub(super) fn operate<R>(
         &self,
         io: &T,
@@ -262,7 +271,7 @@ impl<T: AsFd + 'static> Async<T> {
     }
 }
 
-/// Operations on the thing itself are not seen here: see [`Async::try_io`].
+/// A `WouldBlock` of the value's own operations is not noticed here: use [`Async::try_io`].
 impl<T: AsFd + 'static> Deref for Async<T> {
     type Target = T;
 

@@ -1,4 +1,4 @@
-//! Reads and writes of any descriptor, by the standard library's traits.
+//! Reads and writes of an [`Async`], if references to its value implement `Read` or `Write`.
 //!
 //! In asyncio: `loop.sock_recv` and `loop.sock_sendall`, which take sockets only. In the notes: the I/O of coroutines
 //! (N4, N10).
@@ -15,17 +15,18 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-/// Reads, of what can be read by reference.
+/// Reads, if references to the value implement [`Read`].
 impl<T: AsFd + 'static> Async<T>
 where
     for<'a> &'a T: Read,
 {
-    /// Reads what is there, waiting until something is. Zero is the end, or an empty `buffer`. `T` must keep no bytes
-    /// back, as [`std::io::Stdin`] does in its buffer: while there are some, nothing reports that.
+    /// Waits until there are bytes, and reads them into `buffer`. Returns their number: zero at the end, or if
+    /// `buffer` is empty. `T` must not have a buffer of its own, as [`std::io::Stdin`] has: the kernel does not
+    /// report bytes in it.
     ///
     /// # Errors
     ///
-    /// Those of the read; as [`Async::readable`].
+    /// The error of the read; as [`Async::readable`].
     ///
     /// # Cancellation
     ///
@@ -57,7 +58,7 @@ where
         }
     }
 
-    /// Polls a read, as [`Async::read`]. Of several tasks that poll, the one that polled last is woken.
+    /// Polls a read, as [`Async::read`]. Of several tasks that poll, only the one that polled last is woken.
     ///
     /// # Errors
     ///
@@ -73,16 +74,16 @@ where
     }
 }
 
-/// Writes, to what can be written to by reference.
+/// Writes, if references to the value implement [`Write`].
 impl<T: AsFd + 'static> Async<T>
 where
     for<'a> &'a T: Write,
 {
-    /// Writes as much of `bytes` as there is room for, waiting until there is some.
+    /// Waits until there is room, writes as many of `bytes` as fit, and returns their number.
     ///
     /// # Errors
     ///
-    /// Those of the write: `BrokenPipe`, for one, or `StorageFull`; as [`Async::writable`].
+    /// The error of the write, for instance `BrokenPipe` or `StorageFull`; as [`Async::writable`].
     ///
     /// # Cancellation
     ///
@@ -100,11 +101,11 @@ where
     ///
     /// # Errors
     ///
-    /// `WriteZero`, if a write takes nothing; as [`Async::write`]. Some of `bytes` may have been written.
+    /// `WriteZero`, if a write accepts no byte; as [`Async::write`]. Some of `bytes` may have been written.
     ///
     /// # Cancellation
     ///
-    /// Some of `bytes` may have been written; it is lost how many.
+    /// Some of `bytes` may have been written; their number is lost.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let n = self.write(bytes).await?;
@@ -113,7 +114,7 @@ where
         Ok(())
     }
 
-    /// Polls a write, as [`Async::write`]. Of several tasks that poll, the one that polled last is woken.
+    /// Polls a write, as [`Async::write`]. Of several tasks that poll, only the one that polled last is woken.
     ///
     /// # Errors
     ///
@@ -127,7 +128,7 @@ where
         }
     }
 
-    /// Ends the writing side of a socket. That of another file ends when it is closed.
+    /// Shuts down the writing side of a socket. On another file this does nothing: its writing ends when it is closed.
     fn shutdown_write(&self) -> io::Result<()> {
         let fd = self.source.fd_ref();
         match fd.transfer().is_socket() {
@@ -137,12 +138,12 @@ where
     }
 }
 
-/// A transfer of no bytes waits for nothing.
+/// The result of a transfer of no bytes, which need not wait.
 fn nothing(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     budget::budgeted(cx, |_| Poll::Ready(Ok(0)))
 }
 
-/// Implements the traits; for a borrowed one, too, so that one task may read while another writes.
+/// Implements the traits for an `Async`, and for a reference to one, so that one task may read while another writes.
 macro_rules! streams {
     ($($of:ty),*) => {$(
         impl<T: AsFd + 'static> PollRead for $of
@@ -174,7 +175,7 @@ macro_rules! streams {
                 Async::poll_write(self, cx, bytes)
             }
 
-            /// As `shutdown(2)`, if it is a socket.
+            /// Calls `shutdown(2)` on a socket; does nothing on another file.
             fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 Poll::Ready(self.shutdown_write())
             }

@@ -1,8 +1,8 @@
-//! Any kind of file: one that is watched, or one that is always ready.
+//! A file of any kind: one that the poller watches, or one that is always ready.
 //!
-//! A poller has nothing to report of a regular file, a directory, a disk or `/dev/null`: each operation on it is done
-//! at once. epoll refuses to watch them, `poll(2)` and a kqueue report some of them for ever. So they are not
-//! registered, on any system, and an operation on one is only counted: after a budget of them the task yields (F1).
+//! An operation on a regular file, a directory, a disk or `/dev/null` never has to wait for an event. epoll refuses
+//! to watch such a file; `poll(2)` and kqueue report some of them in every wait. So they are not registered, on any
+//! system. Their operations count against the budget of the task, which therefore yields now and then (F1).
 //!
 //! In the notes: the I/O of coroutines, where `await` lets other tasks run (N4, N10).
 
@@ -16,18 +16,18 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::task::{Context, Poll};
 
-/// The number of bytes that one read or write of a file takes which is always ready: with a larger buffer it is short.
+/// The most bytes that one read or write of an always ready file transfers: with a larger buffer it is a short one.
 /// So the budget of a poll bounds the time until the task yields.
 pub(super) const PIECE: usize = 1 << 16;
 
-/// A descriptor of any kind, for coroutines.
+/// A file of any kind, for coroutines.
 pub(super) enum Pollable<T: Io> {
     Watched(Watched<T>),
     AlwaysReady(Box<T>),
 }
 
 impl<T: Io> Pollable<T> {
-    /// Registers `io` with the loop that is running here, unless it is always ready.
+    /// Registers `io` with the current loop, unless it is always ready.
     pub(super) fn new(
         io: T,
         fd_state: FdState,
@@ -48,7 +48,7 @@ impl<T: Io> Pollable<T> {
         })
     }
 
-    /// Whether nothing is waited for.
+    /// Whether no operation waits.
     pub(super) fn is_always_ready(&self) -> bool {
         matches!(self, Self::AlwaysReady(_))
     }
@@ -61,7 +61,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// [`Pollable::wait`], for a caller without a future: of several tasks the last one is woken.
+    /// [`Pollable::wait`] as a poll function: of several tasks only the one that polled last is woken.
     pub(super) fn poll_ready(
         &self,
         cx: &mut Context<'_>,
@@ -73,7 +73,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// [`Async::io`](super::Async::io), for an operation that does not wait.
+    /// Implements [`Async::io`](super::Async::io).
     pub(super) async fn io<R>(
         &self,
         direction: Direction,
@@ -85,7 +85,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// The same for a transfer of bytes, before which the kernel need not be asked.
+    /// As [`Pollable::io`], for a read or a write of bytes, before which the kernel need not be asked.
     pub(super) async fn transfer<R>(
         &self,
         direction: Direction,
@@ -97,7 +97,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// [`Pollable::transfer`], for a caller without a future: of several tasks the last one is woken.
+    /// [`Pollable::transfer`] as a poll function: of several tasks only the one that polled last is woken.
     pub(super) fn poll_transfer<R>(
         &self,
         cx: &mut Context<'_>,
@@ -112,7 +112,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// [`Async::try_io`](super::Async::try_io), for an operation that does not wait.
+    /// Implements [`Async::try_io`](super::Async::try_io).
     pub(super) fn try_io<R>(
         &self,
         direction: Direction,
@@ -124,7 +124,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// How much of a buffer of this length one read or write takes.
+    /// How many bytes of a buffer of this length one read or write may transfer.
     pub(super) fn room(&self, len: usize) -> usize {
         match self {
             Self::Watched(_) => len,
@@ -132,11 +132,11 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// Ends the registration, and returns what was watched.
+    /// Ends the registration, and returns the wrapped value.
     ///
     /// # Errors
     ///
-    /// This, if the loop is dispatching its event.
+    /// Returns `self` if the loop is dispatching an event of the registration.
     pub(super) fn into_inner(self) -> Result<T, Self> {
         match self {
             Self::Watched(watched) => watched.into_inner().map_err(Self::Watched),
@@ -144,7 +144,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// The readiness that is known.
+    /// The last known readiness.
     pub(super) fn ready(&self) -> Readiness {
         match self {
             Self::Watched(watched) => watched.ready(),
@@ -152,7 +152,7 @@ impl<T: Io> Pollable<T> {
         }
     }
 
-    /// Whether it is registered, so that `O_NONBLOCK` is the loop's.
+    /// Whether the file is registered, so that the loop has set `O_NONBLOCK`.
     pub(super) fn is_registered(&self) -> bool {
         matches!(self, Self::Watched(watched) if !watched.is_closed())
     }
@@ -169,13 +169,12 @@ impl<T: Io> Deref for Pollable<T> {
     }
 }
 
-/// A wait that has nothing to wait for counts as an operation, too.
+/// A wait that ends at once; it counts as an operation, too.
 fn ready_at_once(cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     budget::budgeted(cx, |_| Poll::Ready(Ok(())))
 }
 
-/// Runs an operation on a file that is always ready. If it gives `WouldBlock`, that is the result: no event would end
-/// a wait.
+/// Runs an operation on a file that is always ready. A `WouldBlock` is returned, because no event would end a wait.
 fn run_at_once<T, R>(
     cx: &mut Context<'_>,
     io: &T,

@@ -1,7 +1,8 @@
 //! The standard streams of the process, for coroutines.
 //!
-//! Each may be a terminal, a pipe, a FIFO, a socket or a file, and all work alike. No thread reads or writes in the
-//! background, so nothing keeps a program from ending: not a terminal at which nothing is typed, and not a full pipe.
+//! Each may be a terminal, a pipe, a FIFO, a socket or a file; the functions are the same for all. No thread reads or
+//! writes in the background. So a program can end while no input is typed at its terminal, or while its output pipe is
+//! full.
 //!
 //! In asyncio: `connect_read_pipe` with `sys.stdin`, which refuses files. In the notes: the I/O of coroutines (N4, N10).
 
@@ -21,7 +22,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// One of them, of the system or of another kernel.
+/// The descriptor of a standard stream, of the system or of a virtual kernel.
 pub(super) struct StreamFd {
     fd: FdOwned,
     /// Which calls do not wait even if another process makes a shared open file blocking.
@@ -37,11 +38,11 @@ impl Io for StreamFd {
     }
 }
 
-/// What reads and writes a standard stream.
+/// A standard stream, for reads and for writes.
 pub(super) struct Stream(pub(super) Pollable<StreamFd>);
 
 impl Stream {
-    /// Opens one of this process.
+    /// Opens a standard stream of this process.
     pub(super) fn of_process(
         stream: StandardStream,
         site: &'static Location<'static>,
@@ -69,8 +70,8 @@ impl Stream {
         Pollable::new(stream, state, site).map(Self)
     }
 
-    /// A read. A file that is always ready is read by a call that may wait for the disk: the one that does not wait
-    /// fails if the bytes are not in memory, and nothing reports that they are.
+    /// A read. A file that is always ready is read by a call that may wait for the disk. A call that does not wait
+    /// would fail while the bytes are not in memory, and no event would report when they are.
     fn read_of<'a>(&self, buffer: &'a mut [u8]) -> impl FnMut(&StreamFd) -> io::Result<usize> + 'a {
         let (room, waits) = (self.0.room(buffer.len()), self.0.is_always_ready());
         move |stream| match waits {
@@ -116,28 +117,29 @@ pub struct Stdin {
     stream: Stream,
 }
 
-/// Returns the standard input of this process, whatever it is: a terminal, a pipe, a FIFO, a socket, a file or
-/// `/dev/null`. Read lines from it by [`BufReader`](super::BufReader).
+/// Returns the standard input of this process, for coroutines: a terminal, a pipe, a FIFO, a socket, a file or
+/// `/dev/null`. To read lines, wrap it in a [`BufReader`](super::BufReader).
 ///
-/// - **A file, `/dev/null`:** [always ready](super::Async#files-that-are-always-ready), and not registered.
-/// - **A terminal, a pipe:** opened once more, so that `O_NONBLOCK` is set for this program alone: the shell's open
-///   file stays blocking, and so do `println!` and the programs that this one has started. Where that is not possible
-///   (a terminal of another user; pipes on other systems than Linux), and for a FIFO or a socket, the open file is
-///   shared, and is non-blocking until the `Stdin` is dropped.
-/// - **Closed:** an error, also if number 0 is a file by now that this program has opened. (A Rust program in whose
-///   start it was closed has `/dev/null` there: the standard library opens that.)
+/// - **A file, `/dev/null`** is [always ready](super::Async#files-that-are-always-ready), and is not registered.
+/// - **A terminal, a pipe** is opened a second time, so that `O_NONBLOCK` is set for this program alone. The open
+///   file that the shell shares stays blocking, and so do `println!` and the programs that this one has started.
+///   Where a second open is not possible (a terminal of another user; pipes on other systems than Linux), and for a
+///   FIFO or a socket, the open file is shared, and is non-blocking until the `Stdin` is dropped.
+/// - **A closed standard input** is an error, also if this program has opened another file since, which has the
+///   number 0 now. (If the standard input is closed when a Rust program starts, the standard library opens
+///   `/dev/null` as number 0.)
 ///
-/// Each call has a descriptor of its own, which dropping it closes; number 0 stays open. Bytes that
-/// [`std::io::stdin`] has in its buffer are not seen.
+/// Each call returns a `Stdin` with a descriptor of its own, which is closed when the `Stdin` is dropped; number 0
+/// stays open. Bytes in the buffer of [`std::io::stdin`] are not read.
 ///
-/// The end of the input is a read of zero bytes. A terminal can be read on after that (Ctrl-D ends a read, and not
-/// the terminal). While this process is in the background, a read from a terminal stops it by SIGTTIN, as any
-/// program, and goes on when the process comes to the foreground; if it ignores the signal, the read fails with `EIO`.
-/// A wait does not stop it: only what is typed for it ends the wait.
+/// The end of the input is a read of zero bytes. A terminal can be read again after that: Ctrl-D ends a read, and not
+/// the terminal. If this process is in the background, a read from a terminal stops the process by SIGTTIN, as in any
+/// program, and the read goes on when the process comes to the foreground. If the process ignores the signal, the
+/// read fails with `EIO`. Waiting for input does not stop the process.
 ///
 /// # Errors
 ///
-/// [`Error::BadDescriptor`] in an `io::Error` if it is closed; as
+/// [`Error::BadDescriptor`] in an `io::Error` if the standard input is closed; as
 /// [`Async::new`](super::Async::new).
 ///
 /// # Examples
@@ -161,7 +163,7 @@ pub fn stdin() -> io::Result<Stdin> {
 }
 
 impl Stdin {
-    /// Makes one of a descriptor of another kernel: that of the current loop's poller.
+    /// Makes a `Stdin` from a descriptor of a virtual kernel: the kernel of the current loop's poller.
     ///
     /// # Errors
     ///
@@ -172,14 +174,15 @@ impl Stdin {
         Ok(Self { stream })
     }
 
-    /// Whether no read ever waits: it is a file, or a device such as `/dev/null`. See
+    /// Whether this is a file, or a device such as `/dev/null`, whose reads never wait. See
     /// [`Async`](super::Async#files-that-are-always-ready).
     #[must_use]
     pub fn is_always_ready(&self) -> bool {
         self.stream.0.is_always_ready()
     }
 
-    /// Reads what is there, waiting until something is. Zero is the end of the input, or an empty `buffer`.
+    /// Waits until there are bytes, and reads them into `buffer`. Returns their number: zero at the end of the input,
+    /// or if `buffer` is empty.
     ///
     /// # Errors
     ///
@@ -206,7 +209,7 @@ impl Stdin {
         self.stream.0.wait(Direction::Read).await
     }
 
-    /// Reads what is there, without waiting, unless for a disk.
+    /// Reads the bytes that are there, without waiting for more. A read of a file may wait for the disk.
     ///
     /// # Errors
     ///
@@ -216,7 +219,7 @@ impl Stdin {
         self.stream.0.try_io(Direction::Read, read)
     }
 
-    /// Polls a read. Of several tasks that poll, the one that polled last is woken.
+    /// Polls a read. Of several tasks that poll, only the one that polled last is woken.
     ///
     /// # Errors
     ///
@@ -226,11 +229,11 @@ impl Stdin {
         self.stream.0.poll_transfer(cx, Direction::Read, read)
     }
 
-    /// Polls for a read being worth trying, as [`Stdin::readable`].
+    /// Polls whether a read is worth trying, as [`Stdin::readable`].
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Stdin::readable`].
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.0.poll_ready(cx, Direction::Read)
     }

@@ -21,11 +21,12 @@ macro_rules! standard_writer {
             stream: Stream,
         }
 
-        #[doc = concat!("Returns the standard ", $name, " of this process, whatever it is, as [`stdin`](super::stdin()) does.")]
+        #[doc = concat!("Returns the standard ", $name, " of this process, for coroutines.")]
         ///
-        /// A write to a terminal or a pipe that is full waits; one to a file never does, and a full disk is
-        /// an error. Nothing is kept back: to write small pieces, use a [`BufWriter`](super::BufWriter). What
-        /// `println!` has kept back of a line comes when the line ends.
+        /// It may be a file of any kind, and is opened as [`stdin`](super::stdin()) opens the standard input. A write
+        /// waits while a terminal or a pipe is full. A write to a file does not wait for an event; a full disk is an
+        /// error. This has no buffer: for small writes, use a [`BufWriter`](super::BufWriter). `print!` has a buffer
+        /// of its own, which is written when its line ends.
         ///
         /// # Errors
         ///
@@ -49,7 +50,7 @@ macro_rules! standard_writer {
         }
 
         impl $Stream {
-            /// Makes one of a descriptor of another kernel: that of the current loop's poller.
+            /// Makes a stream from a descriptor of a virtual kernel: the kernel of the current loop's poller.
             ///
             /// # Errors
             ///
@@ -60,19 +61,19 @@ macro_rules! standard_writer {
                 Ok(Self { stream })
             }
 
-            /// Whether no write ever waits: it is a file, or a device such as `/dev/null`. See
+            /// Whether this is a file, or a device such as `/dev/null`, whose writes never wait. See
             /// [`Async`](super::Async#files-that-are-always-ready).
             #[must_use]
             pub fn is_always_ready(&self) -> bool {
                 self.stream.0.is_always_ready()
             }
 
-            /// Writes as much of `bytes` as there is room for, waiting until there is some.
+            /// Waits until there is room, writes as many of `bytes` as fit, and returns their number.
             ///
             /// # Errors
             ///
-            /// As `write(2)`: `BrokenPipe` if there is no reader left, `StorageFull`. Without a reader, SIGPIPE ends a
-            /// program that does not ignore it; a Rust program does.
+            /// As `write(2)`, for instance `StorageFull`, or `BrokenPipe` if the pipe has no reader left. In the last
+            /// case the system also sends SIGPIPE, which the Rust runtime ignores.
             ///
             /// # Cancellation
             ///
@@ -86,11 +87,11 @@ macro_rules! standard_writer {
             ///
             /// # Errors
             ///
-            /// `WriteZero`, if a write takes nothing; as `write`. Some of `bytes` may have been written.
+            /// `WriteZero`, if a write accepts no byte; as `write`. Some of `bytes` may have been written.
             ///
             /// # Cancellation
             ///
-            /// Some of `bytes` may have been written; it is lost how many.
+            /// Some of `bytes` may have been written; their number is lost.
             pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
                 while !bytes.is_empty() {
                     let n = self.write(bytes).await?;
@@ -112,7 +113,7 @@ macro_rules! standard_writer {
                 self.stream.0.wait(Direction::Write).await
             }
 
-            /// Writes as much of `bytes` as there is room for, without waiting, unless for a disk.
+            /// Writes as many of `bytes` as fit, without waiting for room. A write to a file may wait for the disk.
             ///
             /// # Errors
             ///
@@ -122,7 +123,7 @@ macro_rules! standard_writer {
                 self.stream.0.try_io(Direction::Write, write)
             }
 
-            /// Polls a write. Of several tasks that poll, the one that polled last is woken.
+            /// Polls a write. Of several tasks that poll, only the one that polled last is woken.
             ///
             /// # Errors
             ///
