@@ -128,7 +128,11 @@ macro_rules! standard_writer {
             /// # Errors
             ///
             /// As `write`.
-            pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            pub fn poll_write(
+                &self,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
                 let write = self.stream.write_of(bytes);
                 self.stream.0.poll_transfer(cx, Direction::Write, write)
             }
