@@ -1,6 +1,6 @@
-//! The errors of thread pools: why a job was refused, why a pool is not built, what still runs.
+//! The errors of thread pools: a job was refused, a pool was not built, a shutdown has left jobs.
 //!
-//! A job that is refused comes back in the error. A job that was accepted and never ran, or that
+//! The error of a refused job contains its closure. A job that was accepted and never ran, or that
 //! panicked, is reported to its waiter as a [`JoinError`].
 //!
 //! In asyncio: `RuntimeError: cannot schedule new futures after shutdown`, and the warning of
@@ -22,7 +22,7 @@ pub enum SubmitError<F> {
     /// The pool was shut down.
     #[error("the pool was shut down")]
     Closed(F),
-    /// This process is a fork of the one that made the pool, and has none of its threads.
+    /// This process is a forked child of the one that made the pool, and has none of its threads.
     #[error("the pool belongs to the parent of this process; make a new one after fork")]
     Forked(F),
     /// The pool has no thread, and the system refuses to start one.

@@ -17,8 +17,8 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A lane of a [`ThreadPool`](crate::ThreadPool), which the pool shares its threads with: at most as many
-/// of its jobs run at the same time as its limit allows, and the other threads are left to other lanes.
+/// A queue of a [`ThreadPool`](crate::ThreadPool) with its own limit: at most so many of its jobs run at the same time,
+/// and the other threads of the pool are left to other lanes.
 ///
 /// A clone is another handle to the same lane. A pool dereferences to its first lane, whose limit is
 /// that of the pool.
@@ -91,8 +91,8 @@ impl Lane {
         &self.shared.pool.workers
     }
 
-    /// Runs `f` on a thread of the pool, and returns the future of its result. If as many jobs wait as
-    /// the lane allows, this one waits behind them for room.
+    /// Runs `f` on a thread of the pool, and returns the future of its result. If the queue of the lane is full, the
+    /// job waits behind it.
     ///
     /// It can be called on any thread, with a loop or without.
     #[doc(alias = "to_thread")]
@@ -172,7 +172,7 @@ impl Lane {
         })
     }
 
-    /// Submits a job that waits for room, if it must. The waiter learns of the room by the job.
+    /// Submits a job, which waits for room if the queue is full. The job wakes its waiter when there is room.
     pub(super) fn submit_waiting<F, T>(
         &self,
         f: F,

@@ -32,12 +32,12 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// For code that blocks: files, name look-ups, databases without an asynchronous driver. The job is submitted
 /// at once. A job that never ends (a watcher, a server) keeps a thread of the pool for ever: use
-/// [`run_on_thread`]. `f` has none of the task-locals that are set here, except those that it takes along
-/// with [`TaskLocal::carry`](crate::task::TaskLocal::carry).
+/// [`run_on_thread`] for it. `f` does not see the task-locals of the caller, except those that
+/// [`TaskLocal::carry`](crate::task::TaskLocal::carry) passes to it.
 ///
 /// # Panics
 ///
-/// Outside a loop, which has the pool. A [`ThreadPool`] of your own can be used everywhere.
+/// Outside a loop, because the pool is the loop's. A [`ThreadPool`] of your own can be used everywhere.
 ///
 /// # Cancellation
 ///
@@ -117,8 +117,8 @@ where
 }
 
 impl LoopHandle {
-    /// Runs `f` on a thread of this loop's pool, and then `callback` with its result on the loop's thread.
-    /// The loop does not end before.
+    /// Runs `f` on a thread of this loop's pool, and then calls `callback` with its result on the loop's thread.
+    /// The loop's `run` does not return before that.
     ///
     /// The callback runs as a task, which is returned: cancelling it drops `callback`, and `f` if that has
     /// not started; dropping it detaches it.

@@ -1,19 +1,19 @@
 //! Thread pools, for code that blocks ([N3], [N5]).
 //!
-//! A loop must never be blocked, by any code. What blocks runs on a thread of a pool, and the loop awaits
-//! its result: [`run_blocking`](crate::run_blocking()) uses the pool of the current loop, and a
-//! [`ThreadPool`](crate::ThreadPool) can be made for jobs that are to be kept apart.
-//! A [`Lane`] of a pool has a limit of its own on the pool's threads. [`LoopHandle::run_blocking_with`] calls a
+//! No code may block the thread of a loop. Code that blocks runs on a thread of a pool, and a task awaits
+//! its result: [`run_blocking`](crate::run_blocking()) uses the pool of the current loop, and a program can make a
+//! [`ThreadPool`](crate::ThreadPool) for jobs that are to be kept apart.
+//! A [`Lane`] is a queue of a pool with its own limit on the pool's threads. [`LoopHandle::run_blocking_with`] calls a
 //! callback with the result.
 //!
-//! For work that keeps a processor busy a pool of threads is enough only as far as the other threads of the
-//! program can do without that processor ([N6]).
+//! A job that computes for long uses a processor, which is then missing to the other threads of the program, also to
+//! the loop ([N6]). For such work use a [`ProcessPool`](crate::process_pool::ProcessPool), or few threads.
 //!
 //! # On a virtual kernel
 //!
-//! A loop on a [`VirtualKernel`](crate::spi::VirtualKernel) asks it where its jobs run
-//! ([`BlockingJobs`](crate::spi::BlockingJobs)). That of a `SimLoop` runs them at once, in an order of the
-//! seed; or on threads, and its time stands still until they have returned.
+//! A [`VirtualKernel`](crate::spi::VirtualKernel) decides where the jobs of its loop run
+//! ([`BlockingJobs`](crate::spi::BlockingJobs)). The kernel of a `SimLoop` lets the loop run the jobs itself, in an
+//! order that the seed selects; or it lets them run on threads, and stops the virtual time until they have returned.
 //!
 //! [`LoopHandle::run_blocking_with`]: crate::LoopHandle::run_blocking_with
 //! [N3]: crate::book#n3

@@ -21,17 +21,17 @@ use std::time::Duration;
 
 /// A pool of threads for code that blocks: files, name look-ups, other libraries.
 ///
-/// Threads are started when a job comes and no thread is idle, up to a limit, and end after an idle time.
-/// Jobs beyond the limit wait in a queue. A loop has a default pool, which [`run_blocking`](crate::run_blocking())
-/// uses; a pool of one's own keeps its jobs apart from others, and serves several loops and threads
-/// without loops. A clone is another handle to the same pool.
+/// The pool starts a thread when a job is submitted and no thread is idle, up to a limit. A thread ends after an idle
+/// time. Jobs beyond the limit wait in a queue. Each loop has a default pool, which
+/// [`run_blocking`](crate::run_blocking()) uses. A pool of your own keeps its jobs apart from others, and several
+/// loops, and threads without loops, can use it. A clone is another handle to the same pool.
 ///
 /// When the last handle and the last lane are dropped, queued jobs still run, and the threads end after
-/// that. Nothing waits for them; [`shutdown`](Self::shutdown) does. At the end of the process, jobs that
-/// run are cut off wherever they are.
+/// that. The drop does not wait for them; [`shutdown`](Self::shutdown) does. At the end of the process, jobs that
+/// run are interrupted wherever they are.
 ///
-/// Jobs that wait for other jobs of their pool can bring it to a stop: each waits on a thread, and no
-/// thread is left. [`RunBlocking::wait`](super::RunBlocking::wait) refuses to do that.
+/// If jobs wait for other jobs of their pool, the pool may come to a stop: each waiting job keeps a thread, and no
+/// thread is left. [`RunBlocking::wait`](super::RunBlocking::wait) therefore returns an error in such a job.
 ///
 /// # Examples
 ///
@@ -78,8 +78,8 @@ pub struct PoolStats {
     pub idle_threads: usize,
     /// The number of jobs that wait for a thread, or for room in their lane.
     pub queued: usize,
-    /// The jobs that run, the oldest first. An old one may be a job without an end: see
-    /// [`run_on_thread`](super::run_on_thread).
+    /// The jobs that run, the oldest first. A very old one may be a job that never ends: use
+    /// [`run_on_thread`](super::run_on_thread) for such a job.
     pub running: Vec<JobInfo>,
     /// The job that has waited longest for a thread; `None` if none waits.
     pub waits_longest: Option<JobInfo>,
@@ -98,15 +98,16 @@ impl ThreadPool {
     ///
     /// # Errors
     ///
-    /// [`BuildError`], if one of the numbers is zero. More threads than the pool has are as many as
-    /// it has.
+    /// [`BuildError`], if one of the numbers is zero. A `max_threads` above that of the pool counts as that of
+    /// the pool.
     pub fn lane(&self, max_threads: usize, queue: usize) -> Result<Lane, BuildError> {
         check(max_threads, queue)?;
         let most = self.workers().settings().max_threads;
         Ok(self.first.add(max_threads.min(most), queue))
     }
 
-    /// Returns the counts of this pool; in a fork of its process, where it has no threads, zeros.
+    /// Returns the counts of this pool. In a forked child of its process the pool has no threads, and all counts are
+    /// zero.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         let ((threads, idle_threads, queued), (running, waits_longest)) =
@@ -157,8 +158,8 @@ impl ThreadPool {
         .await
     }
 
-    /// [`shutdown`](Self::shutdown) for a thread that turns no loop: blocks it. On a thread that turns a loop,
-    /// or is one of the pool, the limit is zero.
+    /// Closes the pool as [`shutdown`](Self::shutdown) does, and blocks this thread until it has ended. On a thread
+    /// that turns a loop, and on a thread of the pool, this does not wait: the limit counts as zero.
     ///
     /// # Errors
     ///

@@ -23,26 +23,26 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// A job on a thread: awaiting it gives the closure's result, once. Returned by
+/// The future of a job on a thread: awaiting it gives the closure's result, once. Returned by
 /// [`run_blocking`](crate::run_blocking()) and [`Lane::submit`](super::Lane::submit).
 ///
-/// The job was submitted when this was made, and is on its way whether or not this is polled.
+/// The job was submitted before this was returned, and runs whether or not this is polled.
 /// It can be awaited on any loop, and in any executor.
 ///
 /// # Errors
 ///
 /// [`JoinError::Panicked`] with the payload, if the closure panicked. [`JoinError::CancelledFor`], if it
 /// never ran: the pool was shut down before or meanwhile, no thread could be started, or the pool belongs
-/// to a parent process. Also in a loop that a job of the same pool runs, where a wait is refused as by
-/// [`wait`](Self::wait): the job is cancelled, unless it runs already.
+/// to a parent process. Also if this is awaited in a loop that runs inside a job of the same pool: like
+/// [`wait`](Self::wait) there, the await ends with an error, and the job is cancelled unless it runs already.
 ///
 /// # Cancellation
 ///
 /// Dropping this before the job has started removes the job from the queue: it never runs, and the closure
-/// is dropped here, on the dropping thread. A job that has started cannot be stopped: it runs to its end
-/// and keeps its thread and its place in the lane's limit until then, and its result is dropped on that
-/// thread. A result that was there, and was not taken, is dropped on the dropping thread. A panic that no
-/// waiter takes follows the [`PanicPolicy`](crate::PanicPolicy) of the loop on which this was dropped.
+/// is dropped on the thread that drops this. A job that has started cannot be stopped: it runs to its end,
+/// keeps its thread and counts in the lane's limit until then, and its result is dropped on that
+/// thread. If the job has ended, and its result was not taken, the result is dropped with this. A panic that no
+/// waiter takes is handled by the [`PanicPolicy`](crate::PanicPolicy) of the loop on which this was dropped.
 ///
 /// Dropping a pending `.await` of `&mut job` loses nothing.
 #[must_use = "dropping it cancels a job that has not started"]
@@ -107,8 +107,8 @@ impl<T: 'static> RunBlocking<T> {
         }
     }
 
-    /// Gives the job up, and returns whether that was in time: `true` if it had not started, and never
-    /// runs. A job that runs goes on, and its result is dropped, as with a drop of this.
+    /// Cancels the job if it has not started, and returns whether it did: after `true` the job never runs. A job that
+    /// runs already goes on, and its result is dropped, as when this is dropped.
     pub fn cancel(mut self) -> bool {
         self.give_up()
     }
@@ -135,9 +135,9 @@ impl<T: 'static> RunBlocking<T> {
     ///
     /// # Errors
     ///
-    /// [`WaitError::Join`] if the job panicked or never ran. [`WaitError::OnLoop`], at once, on a thread
-    /// that turns a loop; [`WaitError::OnPool`], at once, in a job of the same pool, whose threads may all
-    /// wait like this one.
+    /// [`WaitError::Join`] if the job panicked or never ran. [`WaitError::OnLoop`], at once, on a thread that turns a
+    /// loop. [`WaitError::OnPool`], at once, in a job of the same pool: if all its threads waited like this one, the
+    /// awaited job would never start.
     ///
     /// # Panics
     ///
@@ -157,7 +157,7 @@ impl<T: 'static> RunBlocking<T> {
     }
 
     /// Blocks this thread until the job has ended, but no longer than `limit` on the system's clock, and
-    /// takes its result. A result that is there wins over a limit of zero.
+    /// takes its result. If the job has ended already, its result is returned even if `limit` is zero.
     ///
     /// # Errors
     ///

@@ -37,15 +37,15 @@ enum State<F, T: 'static> {
 }
 
 impl Lane {
-    /// Waits until there is room for a job, and submits `f`: for a producer that must not go on before its
-    /// job is accepted. Returns the future of the result.
+    /// Waits until there is room for a job, submits `f`, and returns the future of the result. For a producer that
+    /// must not go on before its job is accepted.
     ///
-    /// The job has its place in the order of the lane from the first poll on.
+    /// The job takes its place in the order of the lane at the first poll.
     ///
     /// # Errors
     ///
-    /// [`SubmitError`] with `f` in it. [`SubmitError::Full`] only in a job of the same pool, which does not
-    /// wait for room, because its own thread may be the one that would have to make it.
+    /// [`SubmitError`] with `f` in it. [`SubmitError::Full`] is returned only in a job of the same pool: such a job
+    /// does not wait for room, because the room may depend on its own thread.
     ///
     /// # Cancellation
     ///

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CoreConnections {
-    /// How many the core has been given so far.
+    /// How many connections the core has been given so far.
     pub total: usize,
-    /// How many of them are open, or on their way to the core.
+    /// How many of these are open, or on their way to the core.
     pub open: usize,
 }
 

@@ -13,7 +13,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// The core that this thread runs: see [`current`](current()). A clone refers to the same core.
+/// The core of the current thread: see [`current`](current()). A clone refers to the same core.
 #[derive(Clone)]
 pub struct Core {
     index: usize,
@@ -66,11 +66,11 @@ impl Core {
         CoresHandle::new(Arc::clone(&self.group))
     }
 
-    /// Returns the token that a shutdown of the group cancels, on this core. Tasks and callbacks that
-    /// have no end of their own use it: to close a connection that is idle, for instance. What is left at
+    /// Returns this core's token, which a shutdown of the group cancels. Tasks and callbacks that would
+    /// otherwise never end should use it, for instance to close an idle connection. Work that is left at
     /// the limit of the shutdown is dropped.
     ///
-    /// It is one token for the whole core. To cancel a part of its tasks take a
+    /// There is one token for the whole core. To cancel only some of its tasks, make a
     /// [`child_token`](CancellationToken::child_token).
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {

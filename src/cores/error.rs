@@ -1,6 +1,6 @@
-//! The errors of a group of loops: why it was not made, why work was refused, why a thread may not wait.
+//! The errors of a group of loops: it was not made, work was refused, a thread may not wait.
 //!
-//! Work that is refused comes back in the error.
+//! An error of refused work contains the work.
 
 use crate::event_loop::Error;
 use crate::signal::SignalError;

@@ -21,12 +21,12 @@ use std::time::Duration;
 
 use super::report::CoresReport;
 
-/// Loops that run, each on a thread of its own. Dereferences to [`CoresHandle`], which has every method.
+/// A group of loops, each on a thread of its own. Dereferences to [`CoresHandle`], which has all methods.
 ///
-/// Dropping it ends the loops at once, and joins their threads: their tasks are dropped as at the end of
-/// a [`run`](crate::run()). It waits no longer than the [grace](super::CoresBuilder::grace). It does not
+/// Dropping a `Cores` ends the loops at once, and joins their threads: their tasks are dropped as at the end of
+/// a [`run`](crate::run()). The drop waits no longer than the [grace](super::CoresBuilder::grace), and it does not
 /// wait at all during a panic, on the thread of a core, or on a thread that turns another loop.
-/// [`shutdown`](CoresHandle::shutdown) lets the tasks finish, and reports what was left.
+/// To let the tasks finish, call [`shutdown`](CoresHandle::shutdown) first, which also reports the work that was left.
 ///
 /// In a child of the process that made them (after `fork`) the cores do not exist: work is refused with
 /// [`SpawnError::Forked`], a wait returns [`ShutdownError::Forked`], and dropping does nothing.
@@ -186,13 +186,13 @@ impl CoresHandle {
         Err(refused)
     }
 
-    /// Asks all cores to stop, and does not wait for that. It may be called on a core, and more than once:
+    /// Asks all cores to stop, and does not wait until they have. This may be called on a core, and more than once:
     /// the earliest limit counts.
     ///
-    /// Each core goes on until nothing is left on it, but no longer than `limit`: no task, no
-    /// registration, no timer, no closure. Its [`stop_token`](super::Core::stop_token) is cancelled.
-    /// What is left at the limit is dropped, as at the end of a [`run`](crate::run()). Each core ends by
-    /// itself; work that another one sends to it afterwards is refused.
+    /// Each core cancels its [`stop_token`](super::Core::stop_token), and runs until it has no task, no registration,
+    /// no timer and no closure left, but no longer than `limit`. Work that is left at the limit is dropped, as at the
+    /// end of a [`run`](crate::run()). The cores do not wait for each other; work that is sent to a core after its
+    /// end is refused.
     pub fn begin_shutdown(&self, limit: Duration) {
         if !self.group.forked() {
             self.group.ask_to_stop(limit);
@@ -202,8 +202,8 @@ impl CoresHandle {
     /// Asks all cores to stop ([`begin_shutdown`](Self::begin_shutdown)), and returns the future of
     /// their ends.
     ///
-    /// On the thread of a core the shutdown is not begun, and the future is an error: the task that waits
-    /// would be one of those that are waited for.
+    /// On the thread of a core the shutdown is not begun, and the future returns an error: the waiting task
+    /// would wait for its own end.
     ///
     /// # Examples
     ///
@@ -226,7 +226,7 @@ impl CoresHandle {
         Shutdown::begin(&self.group, limit)
     }
 
-    /// Returns the future of the ends of all cores, without asking for them.
+    /// Returns the future of the ends of all cores, without asking the cores to stop.
     pub fn ended(&self) -> Shutdown {
         Shutdown::ended(&self.group)
     }

@@ -1,7 +1,7 @@
 //! Where a server of several cores listens, and how its connections come to the cores.
 //!
-//! The system has two ways to give one port to several loops, and neither is fair and safe at once; the
-//! third way is a core that hands connections round. [`Distribution`] describes what each costs.
+//! The system has two ways to share one port between several loops, and neither is both fair and safe. The
+//! third way is a core that accepts, and sends connections to the others. [`Distribution`] describes the cost of each.
 //!
 //! In the notes: "connect ready" (N7), on more than one core (N12).
 
@@ -17,33 +17,32 @@ use std::os::fd::AsFd;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Distribution {
-    /// All cores wait for one listening socket, and a connection belongs to the core that accepts it first.
-    /// The default.
+    /// All cores wait for one listening socket, and each connection belongs to the core that accepts it. The default.
     ///
-    /// A connection is never in the queue of a core that is blocked or has ended: another core accepts it.
-    /// A core that is busy accepts less. But each new connection ends the wait of every core that is idle,
-    /// and all but one of them find nothing; and connections that are not all alike may be spread unevenly.
+    /// A connection never waits for a core that is blocked or has ended: another core accepts it.
+    /// A busy core accepts fewer connections. But each new connection ends the wait of every idle core,
+    /// and all but one of them find nothing; and connections that are not alike may be spread unevenly.
     #[default]
     Shared,
     /// Each core has a listening socket of its own on the same port (`SO_REUSEPORT`; `SO_REUSEPORT_LB` on
     /// FreeBSD). The system chooses the socket by the addresses of the connection.
     ///
-    /// No core wakes another, so it costs least where connections come at a high rate. But the choice is a
-    /// hash: few connections may all go to one core. A connection waits for its core even if others are
-    /// idle. And closing one of the sockets resets what waits in its queue; a core that is shut down
-    /// accepts all of its queue first, and a core that panics does not.
+    /// A new connection wakes one core only, so this costs least at a high rate of connections. But the choice is a
+    /// hash: if there are few connections, all of them may go to one core. A connection waits for its core even if
+    /// others are idle. And closing one of the sockets resets the connections in its queue: a core that is shut down
+    /// accepts them first, and a core that panics does not.
     #[doc(alias = "SO_REUSEPORT")]
     PerCore,
-    /// One core accepts, and hands the connections round to all cores, itself included: each core gets as
-    /// many.
+    /// One core accepts, and gives the connections to all cores in turn, itself included: each core gets the same
+    /// number.
     ///
-    /// It costs a message for each connection, and the core that accepts is a limit for their rate.
+    /// Each connection for another core costs a message, and the core that accepts limits the rate of connections.
     RoundRobin,
-    /// One core accepts, and hands each connection to the core that has the fewest open ones.
+    /// One core accepts, and gives each connection to the core with the fewest open connections.
     LeastConnections,
 }
 
-/// Where to listen: an address, or a listening socket; and how connections come to the cores.
+/// Where a server listens (an address, or a listening socket), and how connections come to the cores.
 ///
 /// # Examples
 ///
@@ -94,7 +93,8 @@ impl ListenOptions {
         self
     }
 
-    /// Sets the core that accepts, where one hands connections round; 0 by default.
+    /// Sets the core that accepts, for [`Distribution::RoundRobin`] and [`Distribution::LeastConnections`]; 0 by
+    /// default.
     pub fn acceptor(mut self, core: usize) -> Self {
         self.acceptor = core;
         self

@@ -5,10 +5,10 @@
 //! be an `Rc`. Work goes to a core as a closure that makes a future there
 //! ([`spawn_on`](CoresHandle::spawn_on)).
 //!
-//! There is no work stealing: a core that has nothing to do does not take tasks from one that has too
-//! much. For connections that are many, short or alike that costs nothing, and no task pays for locks or
-//! for a cache that another core has filled. If a few tasks need very different amounts of computation,
-//! a runtime that moves tasks between threads, such as tokio's, uses the cores better; its futures must be
+//! There is no work stealing: an idle core does not take tasks from a busy one. With many short and similar
+//! connections each core has enough work all the same, and the tasks need no locks and keep their data in the cache of
+//! one core. If a few tasks need very different amounts of computation,
+//! a runtime that moves tasks between threads, such as tokio, uses the cores better; its futures must be
 //! `Send`. The [chapter](crate::book::ch13_cores) compares them.
 //!
 //! # Examples

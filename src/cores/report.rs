@@ -1,4 +1,4 @@
-//! What a shutdown reports: how each core has ended, and what was left on it.
+//! The report of a shutdown: how each core has ended, and what was left on it.
 
 use crate::event_loop::CloseReport;
 use std::fmt;
@@ -40,7 +40,7 @@ pub struct CoreReport {
     pub core: usize,
     /// How its loop has ended.
     pub end: CoreEnd,
-    /// What was left on it, and was dropped. Nothing after a panic: it is not counted then.
+    /// The work that was left on the core, and was dropped. Empty after a panic: it is not counted then.
     pub left: CloseReport,
 }
 

@@ -24,29 +24,29 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// A server of [`CoresHandle::serve`] or [`CoresHandle::listen`]. Dropping it does not close it: it goes on
-/// until [`close`](Self::close), or until the cores are shut down.
+/// The handle of a server of [`CoresHandle::serve`] or [`CoresHandle::listen`]. Dropping the handle does not close the
+/// server, which goes on until [`close`](Self::close), or until the cores are shut down.
 #[derive(Clone)]
 pub struct Server {
     info: ServerInfo,
 }
 
 impl Server {
-    /// Returns the address that it listens on.
+    /// Returns the address on which the server listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.info.addr
     }
 
-    /// Returns the connections of each core.
+    /// Returns the numbers of connections of each core.
     #[must_use]
     pub fn connections(&self) -> Vec<CoreConnections> {
         self.info.connections.get()
     }
 
-    /// Asks each core to close its listening socket, and does not wait for that. Connections that the
-    /// system has queued by then are accepted; those that are open go on. A client that connects while the
-    /// socket is closed may be reset, or, on Linux, stay connected to nothing until it sends.
+    /// Asks each core to close its listening socket, and does not wait until they have. Connections in the queue of
+    /// the system are accepted first; open connections go on. A client that connects at the moment of the close may
+    /// be reset, or, on Linux, may stay connected, with no connection at the other end, until it sends.
     pub fn close(&self) {
         let id = self.info.id;
         for remote in &self.info.group.remotes {
@@ -73,11 +73,11 @@ impl CoresHandle {
     /// core, and returns the function that makes the future of a connection there. Neither it nor the
     /// future need be `Send`.
     ///
-    /// The listening sockets are open when this returns. At a shutdown each core stops to accept, and
-    /// waits for the tasks of its connections until the limit: let those that wait for a request look at
-    /// [`Core::stop_token`]. A connection whose task panics is closed, and reported. A `service` that
-    /// panics on a core is reported, and that core takes no connections; if it is the core that accepts for
-    /// all, the listening socket is closed.
+    /// The listening sockets are open when this returns. At a shutdown each core stops accepting, and waits for the
+    /// tasks of its connections until the limit. A task that waits for a request should therefore end when
+    /// [`Core::stop_token`] is cancelled. If the task of a connection panics, the connection is closed, and the panic
+    /// is reported. If `service` panics on a core, that is reported, and the core takes no connections; if it is the
+    /// core that accepts for all, the listening socket is closed.
     ///
     /// # Errors
     ///

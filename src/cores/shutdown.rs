@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The end of all cores: see [`CoresHandle::shutdown`](super::CoresHandle::shutdown) and
+/// The future of the end of all cores, from [`CoresHandle::shutdown`](super::CoresHandle::shutdown) and
 /// [`CoresHandle::ended`](super::CoresHandle::ended). Await it on a loop that is none of the cores, or
-/// block a thread without a loop with [`wait`](Self::wait).
+/// call [`wait`](Self::wait) on a thread without a loop.
 ///
 /// # Cancellation
 ///
@@ -60,8 +60,8 @@ impl Shutdown {
         }
     }
 
-    /// Blocks this thread until all cores have ended, and returns how. After the limit of the shutdown
-    /// and the [grace](super::CoresBuilder::grace) it returns without those that have not ended.
+    /// Blocks this thread until all cores have ended, and returns the report. After the limit of the shutdown
+    /// and the [grace](super::CoresBuilder::grace) this returns even if some cores have not ended.
     ///
     /// # Errors
     ///

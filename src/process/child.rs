@@ -29,7 +29,7 @@ impl Default for OutputOptions {
     }
 }
 
-/// A child, with the ends of its pipes. Dereferences to its [`ChildHandle`], to wait for it and to signal it.
+/// A child with the ends of its pipes. Dereferences to its [`ChildHandle`], which can wait for it and send it signals.
 ///
 /// Dropping it closes the pipes, and the child runs on, unless it was started with
 /// [`kill_on_drop`](super::Command::kill_on_drop).
@@ -55,7 +55,7 @@ struct Collected {
     fed: usize,
 }
 
-/// What a child has written, and its status.
+/// The output of a child, and its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Output {
@@ -65,10 +65,11 @@ pub struct Output {
     pub stdout: Vec<u8>,
     /// What it has written to its standard error.
     pub stderr: Vec<u8>,
-    /// Whether this is all. `false` if a grandchild kept a pipe open when the child had ended, and for
-    /// [`output_grace`](super::Command::output_grace) longer.
+    /// Whether the output was read to its end. `false` if a grandchild still kept a pipe open when the child had
+    /// ended and [`output_grace`](super::Command::output_grace) had passed.
     pub is_complete: bool,
-    /// How many bytes of the input the child's pipe has taken. Fewer than there were, if the child has closed it.
+    /// How many bytes of the input were written to the child's pipe. Fewer than the input has, if the child has
+    /// closed the pipe.
     pub fed: usize,
 }
 
@@ -96,12 +97,12 @@ impl Child {
         self.handle.clone()
     }
 
-    /// Closes `stdin`, if it was not taken, because a child that reads to the end would never end; then waits as
-    /// [`ChildHandle::wait`] does.
+    /// Closes `stdin`, if the program has not taken it, and then waits as [`ChildHandle::wait`] does. With an open
+    /// `stdin` a child that reads to the end of its input would never end.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`ChildHandle::wait`].
     ///
     /// # Cancellation
     ///
@@ -111,16 +112,17 @@ impl Child {
         self.handle.wait()
     }
 
-    /// Writes `input` to the child, and closes its standard input; reads what it writes, both streams at the same
-    /// time; and waits for its end. Streams that are no pipes, or were taken, are left out.
+    /// Writes `input` to the child and closes its standard input, reads its standard output and its standard error, and
+    /// waits for its end, all at the same time. Streams that are no pipes, or that the program has taken, are left out.
     ///
-    /// The end of the child ends this, not that of its output: see [`Output::is_complete`]. A child that does not
-    /// read its input is no error: see [`Output::fed`].
+    /// If the child ends before its output does, this waits for the rest of the output no longer than
+    /// [`output_grace`](super::Command::output_grace): see [`Output::is_complete`]. If the child does not
+    /// read its input, that is no error: see [`Output::fed`].
     ///
     /// # Errors
     ///
-    /// [`ChildError::TooMuchOutput`] above [`output_limit`](super::Command::output_limit), and the child runs on; as
-    /// [`ChildHandle::wait`]; an error of `read(2)` or `write(2)`.
+    /// [`ChildError::TooMuchOutput`] if the output is larger than [`output_limit`](super::Command::output_limit); the
+    /// child runs on. As [`ChildHandle::wait`]. An error of `read(2)` or `write(2)`.
     ///
     /// # Cancellation
     ///

@@ -1,4 +1,4 @@
-//! How to start a child: the standard library's command, with what a loop adds.
+//! How to start a child: the standard library's command, with further options.
 //!
 //! In asyncio: `create_subprocess_exec`. (`create_subprocess_shell` is `Command::new("sh").args(["-c", …])`.)
 
@@ -18,9 +18,9 @@ use std::path::Path;
 use std::process::{self, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Starts a child process: see [the module](crate::process).
+/// Starts child processes: the program, its arguments, and the options of [`std::process::Command`].
 ///
-/// The options are those of [`std::process::Command`], and [`as_std_mut`](Command::as_std_mut) gives access to the others. The
+/// Options that have no method here are set through [`as_std_mut`](Command::as_std_mut). The
 /// program is looked up in `PATH` unless its name has a slash. With [`current_dir`](Command::current_dir), give an absolute
 /// path: systems differ in where a relative one begins.
 ///
@@ -59,7 +59,7 @@ pub struct Command {
 }
 
 impl Command {
-    /// Of a program, without arguments.
+    /// Makes a command for a program, without arguments.
     #[doc(alias = "create_subprocess_shell")]
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         process::Command::new(program).into()
@@ -129,16 +129,17 @@ impl Command {
         &mut self.command
     }
 
-    /// Kills the child, and with [`own_group`](Command::own_group) its group, when the last handle is dropped, or when
-    /// the loop is closed. By default it runs on.
+    /// Sets whether the child, and with [`own_group`](Command::own_group) its group, is killed when its last handle is
+    /// dropped, or when the loop is closed. By default it runs on.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Self {
         self.options.kill_on_drop = kill;
         self
     }
 
-    /// Starts the child as the leader of a new process group, which [`ChildHandle::signal_group`](super::ChildHandle::signal_group) can signal. A
-    /// group of its own does not get the signals of the terminal: Ctrl-C does not reach it, and reading from the
-    /// terminal stops it. A grandchild may leave the group (`setsid(2)`).
+    /// Starts the child as the leader of a new process group, to which
+    /// [`ChildHandle::signal_group`](super::ChildHandle::signal_group) can send signals. The new group is not the
+    /// foreground group of the terminal: Ctrl-C does not reach it, and a read from the terminal stops the child. A
+    /// grandchild may leave the group (`setsid(2)`).
     #[doc(alias = "start_new_session")]
     pub fn own_group(&mut self) -> &mut Self {
         self.options.own_group = true;
@@ -146,17 +147,17 @@ impl Command {
         self
     }
 
-    /// Kills what is left of the child's [own group](Command::own_group) when the child has ended: for a shell
-    /// whose background jobs are to end with it. The group is signalled before the child's status is taken, when
-    /// its number cannot be another group's.
+    /// Starts the child in its [own group](Command::own_group), and kills the rest of the group when the child has
+    /// ended: for a shell whose background jobs are to end with it. SIGKILL is sent before the child's status is
+    /// taken, while the number of the group cannot be that of another group.
     pub fn kill_group_at_exit(&mut self) -> &mut Self {
         self.options.kill_group_at_exit = true;
         self.own_group()
     }
 
-    /// Starts the child with the default action of each signal that this process ignores. Without this such a
-    /// signal is ignored in the child, too, except SIGPIPE. This takes a slower way to start a process, which copies the
-    /// page tables.
+    /// Starts the child with the default action of each signal that this process ignores. Without this option such a
+    /// signal is ignored in the child, too, except SIGPIPE. With it, starting the child is slower, because the page
+    /// tables of this process are copied.
     #[doc(alias = "restore_signals")]
     pub fn reset_ignored_signals(&mut self) -> &mut Self {
         if !std::mem::replace(&mut self.resets_ignored, true) {
@@ -180,14 +181,14 @@ impl Command {
         self
     }
 
-    /// Sets how the end of the child is noticed. For tests: the default is best everywhere.
+    /// Sets how the loop notices the end of the child. For tests: the default is best everywhere.
     #[doc(hidden)]
     pub fn exit_watch(&mut self, by: ExitWatch) -> &mut Self {
         self.exit_watch = by;
         self
     }
 
-    /// Starts the child, on the loop that is running here.
+    /// Starts the child, on the current loop.
     ///
     /// # Errors
     ///
@@ -245,11 +246,11 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`output`](Command::output).
     ///
     /// # Cancellation
     ///
-    /// As there.
+    /// As [`output`](Command::output).
     pub async fn communicate(&mut self, input: &[u8]) -> Result<Output, ChildError> {
         self.is_set[0] = false;
         self.capture(Stdio::piped())?.communicate(input).await
@@ -268,7 +269,7 @@ impl Command {
         self.spawn_killed()
     }
 
-    /// A child whose handle the caller does not get.
+    /// Starts a child that is killed when its handle is dropped, because the caller does not get the handle.
     fn spawn_killed(&mut self) -> Result<Child, ChildError> {
         let before = std::mem::replace(&mut self.options.kill_on_drop, true);
         let child = self.spawn();

@@ -25,8 +25,10 @@ impl Drop for Owner {
     }
 }
 
-/// A handle to a child, which may be cloned: one task waits for the child while another one kills it. The
-/// child runs on when all handles are dropped, unless it was started with
+/// A handle to a child, to wait for it and to send it signals.
+///
+/// It can be cloned, so that one task waits for the child while another one kills it. When all handles are dropped, the
+/// child runs on, unless it was started with
 /// [`kill_on_drop`](super::Command::kill_on_drop).
 #[derive(Clone)]
 pub struct ChildHandle {
@@ -43,8 +45,8 @@ impl ChildHandle {
         &self.owner.0
     }
 
-    /// Returns the number of the child; `None` after its status was taken, because the number may be
-    /// that of another process then.
+    /// Returns the process id of the child. `None` after its status was taken, because another process may have the
+    /// number then.
     #[doc(alias = "pid")]
     #[must_use]
     pub fn id(&self) -> Option<u32> {
@@ -87,9 +89,9 @@ impl ChildHandle {
         }
     }
 
-    /// Sends a signal to the child. The signal cannot hit another process: it is refused once the child's status
-    /// was taken, and before that the number is the child's. (Other code that waits for all children of the
-    /// process breaks this on systems without pidfd.)
+    /// Sends a signal to the child, and never to another process: until the child's status is taken, no other process
+    /// can have its process id, and after that this returns an error. (On systems without pidfd, other code that
+    /// waits for all children of the process breaks this.)
     ///
     /// # Errors
     ///
@@ -110,8 +112,8 @@ impl ChildHandle {
         self.signal(Signal::KILL)
     }
 
-    /// Sends a signal to the child's process group: to all that it has started, and that have not changed their
-    /// group.
+    /// Sends a signal to the child's process group: to the child, and to the processes that it has started and that
+    /// have not left the group.
     ///
     /// # Errors
     ///
@@ -123,8 +125,8 @@ impl ChildHandle {
         self.child().send_signal_to_group(signal.raw())
     }
 
-    /// Runs `f` on the loop when the child has ended, as a queued closure; soon, if it has ended. If the loop is
-    /// closed before, `f` is dropped. `f` runs also if all handles are dropped.
+    /// Queues `f` on the loop when the child has ended; at once, if it has ended already. If the loop is
+    /// closed before, `f` is dropped. `f` runs even if all handles are dropped.
     #[doc(alias = "add_child_handler")]
     #[doc(alias = "process_exited")]
     #[track_caller]
@@ -142,7 +144,8 @@ impl fmt::Debug for ChildHandle {
     }
 }
 
-/// The future of [`ChildHandle::wait`]. It holds a handle, so a child is not killed while one waits.
+/// The future of [`ChildHandle::wait`]. It contains a handle, so [`kill_on_drop`](super::Command::kill_on_drop) does
+/// not kill the child before this is dropped.
 #[must_use = "nothing is waited for before it is awaited"]
 pub struct ChildWait {
     handle: ChildHandle,

@@ -41,14 +41,14 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Sets the largest argument and the largest result, in encoded bytes: by default 64 MiB. A larger one
-    /// is refused by the side that has it, before it is sent.
+    /// Sets the largest size of an encoded argument, and of an encoded result, in bytes: by default 64 MiB. The pool
+    /// refuses a larger argument, and the worker a larger result, before it is sent.
     pub fn frame_limit(mut self, bytes: usize) -> Self {
         self.0.frame_limit = bytes;
         self
     }
 
-    /// Replaces each worker after this many jobs, for jobs that leak. By default it is never replaced.
+    /// Replaces each worker after this many jobs, for jobs that leak memory. By default workers are not replaced.
     #[doc(alias = "max_tasks_per_child")]
     pub fn jobs_per_worker(mut self, jobs: NonZeroU64) -> Self {
         self.0.jobs_per_worker = Some(jobs);
@@ -64,7 +64,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Kills the worker of a job that runs longer, which then gets
+    /// Limits the running time of a job: when `limit` has passed, its worker is killed, and the job ends with
     /// [`JobError::TimedOut`]. By default there is no limit. The time in the
     /// queue does not count.
     pub fn job_limit(mut self, limit: Duration) -> Self {

@@ -14,13 +14,13 @@ use std::task::{Context, Poll, Waker, ready};
 /// The encoded result of a call.
 pub(super) type Outcome = Result<Vec<u8>, JobError>;
 
-/// What is to become of a call that a worker runs.
+/// What [`JobHandle::cancel`] does with a job that a worker runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cancel {
-    /// Its worker is killed, and replaced.
+    /// The worker is killed, and replaced.
     Kill,
-    /// It runs to its end, and its result is discarded.
+    /// The job runs to its end, and its result is discarded.
     LetRun,
 }
 
@@ -144,9 +144,9 @@ pub struct JobHandle<O> {
 
 impl<O> JobHandle<O> {
     /// Cancels the job; awaiting it then gives [`JobError::Cancelled`]. A job that waits for a worker never
-    /// runs. Of a job that a worker runs, `running` decides.
+    /// runs. If a worker runs the job, `running` selects what happens.
     ///
-    /// `true` exactly if the job will not run, or not to its end, because of this call.
+    /// Returns `true` exactly if the job will not run, or not to its end, because of this call.
     pub fn cancel(&self, running: Cancel) -> bool {
         let phase = self.call.phase.get();
         match (phase, running) {
@@ -161,7 +161,7 @@ impl<O> JobHandle<O> {
         }
     }
 
-    /// Whether the result, or the reason why there is none, has come.
+    /// Whether the job has ended, with a result or with an error.
     #[must_use]
     pub fn done(&self) -> bool {
         self.call.result.done()

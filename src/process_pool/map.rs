@@ -13,12 +13,11 @@ const MAX_AHEAD: usize = 256;
 /// The results of [`ProcessPool::map`], in the order of the arguments: take them with
 /// [`next`](Map::next).
 ///
-/// As long as results are taken, each worker has a job and the next one is encoded: twice as many arguments
-/// as the pool has workers, and at most 256, are drawn before their results are taken
-/// ([`buffer`](Map::buffer) changes that). So a slow consumer stops the jobs, and an endless iterator
-/// is no problem (B15).
+/// A `Map` takes arguments from the iterator in advance: twice as many as the pool has workers, and at most 256
+/// ([`buffer`](Map::buffer) changes that). So each worker has a job, and the next one is encoded. A consumer that
+/// takes no results stops the jobs, and the iterator may be endless (B15).
 ///
-/// Dropping it removes the jobs that wait for a worker. Those that run go on, and their results are
+/// Dropping the `Map` removes the jobs that wait for a worker. Jobs that run go on, and their results are
 /// discarded.
 #[must_use = "no argument is drawn before `next`"]
 pub struct Map<'a, F, A, O> {
@@ -61,7 +60,8 @@ where
         }
     }
 
-    /// Sets how many arguments are drawn before the result of the first of them is taken, at least one.
+    /// Sets how many arguments are taken from the iterator before the result of the first of them is taken; at least
+    /// one.
     #[doc(alias = "buffersize")]
     pub fn buffer(mut self, arguments: usize) -> Self {
         self.ahead = arguments.max(1);
@@ -70,11 +70,11 @@ where
 
     /// Returns the next result, in the order of the arguments; `None` after the last one.
     ///
-    /// An error is that of one job. The others go on.
+    /// An error is that of one job. The other jobs go on.
     ///
     /// # Panics
     ///
-    /// If the iterator does, or [`Wire::encode`].
+    /// If the iterator or [`Wire::encode`] panics.
     ///
     /// # Cancellation
     ///
@@ -91,7 +91,7 @@ where
         Some(result)
     }
 
-    /// Returns all results, in the order of the arguments, or the first error. Then the jobs that wait for a
+    /// Returns all results, in the order of the arguments, or the first error. After an error the jobs that wait for a
     /// worker are removed.
     ///
     /// # Errors

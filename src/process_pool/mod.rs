@@ -1,8 +1,8 @@
 //! A pool of processes, for work that needs a processor for long.
 //!
-//! A loop has one thread, and a coroutine that computes holds up all others. A [`ProcessPool`] runs such
-//! work in other processes, on other cores: the same program, started again, with its memory to
-//! itself. So a job that leaks, crashes or is killed harms no one else.
+//! A loop has one thread, and a coroutine that computes delays all others. A [`ProcessPool`] runs such
+//! work in other processes, on other cores. Each is the same program, started again, with its own memory. So a job that
+//! leaks, crashes or is killed affects no other job.
 //!
 //! A program needs three things: a table of its jobs ([`jobs!`](crate::jobs)), [`init`] at the top
 //! of `main`, and a pool.

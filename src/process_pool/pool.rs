@@ -15,18 +15,20 @@ use std::any::type_name;
 use std::fmt;
 use std::rc::Rc;
 
-/// A pool of processes that run jobs, on as many cores as there are. It belongs to the loop of its first job,
-/// and its workers end with that loop; then it may serve another one.
+/// A pool of processes that run jobs, by default as many processes as there are cores.
+///
+/// The pool belongs to the loop on which its first job is submitted, and its workers end with that loop. After that
+/// it may be used on another loop.
 ///
 /// A worker is the program itself, started again ([`init`](super::init) turns it into a worker), and never a
 /// fork of it. A job is a function of the program's table ([`jobs!`](crate::jobs)). Its argument and its
 /// result cross as bytes ([`Wire`]).
 ///
-/// A worker that ends in the middle of a job, however that happens, ends that job with
-/// [`JobError::WorkerDied`], and is replaced. The other jobs do not notice. No job is run twice ([P7]).
+/// If a worker ends in the middle of a job, for whatever reason, the job ends with
+/// [`JobError::WorkerDied`], and the worker is replaced. Other jobs are not affected. No job is run twice ([P7]).
 ///
-/// Dropping the pool ends its idle workers, and removes the jobs that wait for a worker. Those that run go
-/// on. The end of the program, however it comes, ends all workers.
+/// Dropping the pool ends its idle workers, and removes the jobs that wait for a worker. Jobs that run go
+/// on. When the program ends, for whatever reason, all workers end.
 ///
 /// # Examples
 ///
@@ -79,7 +81,8 @@ pub struct ProcessPoolStats {
 pub enum Shutdown {
     /// All of them run to their end.
     Drain,
-    /// Those that wait are removed, and those that run are killed: both get [`JobError::ShutDown`].
+    /// Jobs that wait are removed, and the workers of jobs that run are killed: both kinds of job end with
+    /// [`JobError::ShutDown`].
     Kill,
 }
 
@@ -93,8 +96,8 @@ impl ProcessPool {
     /// Runs `job` with `argument` in a worker, as soon as one is idle. Jobs begin in the order in which
     /// they are submitted.
     ///
-    /// It is submitted by this call, not when the handle is awaited. If it cannot be, the handle has the
-    /// error: [`try_submit`](ProcessPool::try_submit) returns it at once, with the argument.
+    /// The job is submitted by this call, not when the handle is awaited. If the job is refused, awaiting the handle
+    /// gives the error; [`try_submit`](ProcessPool::try_submit) returns it at once, with the argument.
     ///
     /// # Panics
     ///
@@ -112,7 +115,7 @@ impl ProcessPool {
         })
     }
 
-    /// [`submit`](ProcessPool::submit), which returns the argument if the job is refused.
+    /// As [`submit`](ProcessPool::submit), but returns the error, with the argument, if the job is refused.
     ///
     /// # Errors
     ///
@@ -122,7 +125,7 @@ impl ProcessPool {
     ///
     /// # Panics
     ///
-    /// Outside a loop, and if [`Wire::encode`] does; then nothing was submitted.
+    /// Outside a loop, and if [`Wire::encode`] panics; then nothing was submitted.
     pub fn try_submit<F, I, O>(&self, job: F, argument: I) -> Result<JobHandle<O>, SubmitError<I>>
     where
         F: Fn(I) -> O + 'static,
@@ -140,8 +143,7 @@ impl ProcessPool {
         }
     }
 
-    /// Runs `job` with `argument` in a worker, and then calls `callback` with the result, in the loop that
-    /// runs here.
+    /// Runs `job` with `argument` in a worker, and then calls `callback` with the result, on the current loop.
     ///
     /// # Panics
     ///
@@ -183,11 +185,11 @@ impl ProcessPool {
         self.shared.options.workers
     }
 
-    /// Refuses further jobs, and waits until those there are have ended, and all workers too. In another
-    /// loop than that of the pool it does not wait.
+    /// Refuses further jobs, and waits until the submitted jobs and all workers have ended. On another
+    /// loop than that of the pool this does not wait.
     ///
-    /// To limit the wait, put it into [`wait_for`](crate::wait_for()), and shut down with
-    /// [`Shutdown::Kill`] then.
+    /// To limit the wait, await this within [`wait_for`](crate::wait_for()); if the limit passes, call `shutdown` again
+    /// with [`Shutdown::Kill`].
     ///
     /// # Panics
     ///

@@ -53,11 +53,11 @@ pub(super) fn program() -> Option<&'static Result<Program, io::ErrorKind>> {
     PROGRAM.get()
 }
 
-/// Turns a worker of a [`ProcessPool`](super::ProcessPool) into one, and never returns in it. In any
-/// other process this only stores which program it is, and returns.
+/// Runs the jobs of a [`ProcessPool`](super::ProcessPool) if this process is one of its workers, and then never
+/// returns. In any other process this stores what a pool needs to start the program again, and returns.
 ///
-/// Call it at the top of `main`, before anything that a worker should not do: a worker is the same
-/// program, started again. `jobs` is the table that the pools of this program use.
+/// Call it at the top of `main`: a worker is the same program, started again, and must not run the rest of `main`.
+/// `jobs` is the table that the pools of this program use.
 ///
 /// # Examples
 ///

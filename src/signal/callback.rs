@@ -10,9 +10,9 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 impl LoopHandle {
-    /// Runs `f` when the signal has come, on this loop, as a queued closure: not inside the system's
-    /// handler, so it may do anything that a callback may. Signals that come before it runs are one.
-    /// There may be several callbacks for a signal, which run in the order in which they were added.
+    /// Runs `f` on this loop whenever the signal has arrived. `f` is called as a queued closure and not inside the
+    /// system's signal handler, so it may do anything that a callback may. Signals that arrive before it runs count
+    /// as one. A signal may have several callbacks, which run in the order in which they were added.
     ///
     /// The loop runs until the callback is [cancelled](SignalCallback::cancel), as with a registration;
     /// dropping the handle does not cancel it. A callback that panics is removed.
@@ -62,9 +62,9 @@ pub struct SignalCallback {
 }
 
 impl SignalCallback {
-    /// Cancels the callback, and drops it at once, or when it returns if it runs. It does not run any
-    /// more, even for a signal that has come already. Returns `true` exactly if this call cancels it. The last
-    /// listener of a signal restores the earlier action.
+    /// Cancels the callback, and drops it: at once, or if it is running, when it returns. It does not run again, even
+    /// for a signal that has arrived already. Returns `true` exactly if this call cancels it. When the last listener
+    /// of a signal has ended, the signal has its earlier action again.
     #[doc(alias = "remove_signal_handler")]
     pub fn cancel(&self) -> bool {
         let signals = self.signals.upgrade();

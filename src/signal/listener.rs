@@ -13,8 +13,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Returns a listener for a signal on the loop that is running here. The listener remembers a signal
-/// from now on, whether a task waits or not.
+/// Returns a listener for a signal, on the current loop. From now on the listener stores a signal that arrives,
+/// whether a task waits or not.
 ///
 /// # Errors
 ///
@@ -33,9 +33,9 @@ pub fn signal(signal: impl Into<SignalRequest>) -> Result<SignalListener, Signal
     })
 }
 
-/// Waits for SIGINT, which Ctrl-C at the terminal sends. The signal counts from this call, not from the
-/// first poll. It is heard once: after the wait SIGINT ends the process again, so a second Ctrl-C stops
-/// a program that does not come to its end.
+/// Waits for SIGINT, which Ctrl-C at the terminal sends. A signal counts from this call on, not from the
+/// first poll. This waits for one signal: after the wait SIGINT ends the process again, so a second Ctrl-C stops
+/// a program that takes too long to end.
 ///
 /// # Errors
 ///
@@ -43,7 +43,7 @@ pub fn signal(signal: impl Into<SignalRequest>) -> Result<SignalListener, Signal
 ///
 /// # Cancellation
 ///
-/// Dropping it ends the listener: SIGINT has its earlier action again.
+/// Dropping the future ends its listener: SIGINT has its earlier action again.
 ///
 /// # Examples
 ///
@@ -65,8 +65,8 @@ pub fn ctrl_c() -> impl Future<Output = Result<(), SignalError>> {
     async move { Ok(listener?.recv().await?) }
 }
 
-/// A stream of one signal: see [`signal`]. Dropping it ends it, and the last listener of a signal restores
-/// the earlier action.
+/// A listener for one signal: see [`signal`]. When the last listener of a signal is dropped, the signal has its earlier
+/// action again.
 pub struct SignalListener {
     signal: Signal,
     signals: Rc<LoopSignals>,
@@ -74,10 +74,10 @@ pub struct SignalListener {
 }
 
 impl SignalListener {
-    /// Waits until the signal has come since the last time that this returned, or since the listener was
-    /// made. Several signals that came meanwhile are one.
+    /// Waits for the signal. If it has arrived since this returned last, or since the listener was made, this returns
+    /// at once. Several signals that have arrived meanwhile count as one.
     ///
-    /// If several tasks wait, one of them gets the signal; make a listener for each instead.
+    /// If several tasks wait on one listener, only one of them gets the signal: make a listener for each task.
     ///
     /// # Errors
     ///
@@ -93,12 +93,12 @@ impl SignalListener {
         }
     }
 
-    /// Whether the signal has come since the last time; if so, this takes it.
+    /// Returns whether the signal has arrived since `recv` or this returned it last.
     pub fn try_recv(&self) -> bool {
         self.listener.pending.take()
     }
 
-    /// Whether the process ignores the signal, so that this listener hears nothing: see
+    /// Whether the process ignores the signal, so that this listener is never notified: see
     /// [`Signal::even_if_ignored`].
     #[must_use]
     pub fn is_ignored(&self) -> bool {

@@ -14,26 +14,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - A listener remembers a signal from the moment it is made, whether a task waits or not. So make it
-//!   once, before the loop in which it is awaited.
-//! - Signals are not counted: a listener has one pending bit. After a signal, however many come at once, a
-//!   listener hears of it at least once. The same holds for realtime signals, whose values are lost.
-//! - Each listener of each loop of the process hears each signal.
+//! - A listener stores a signal that arrives after the listener was made, whether a task waits or not. So make the
+//!   listener once, before the `loop` statement in which it is awaited.
+//! - Signals are not counted: a listener has one pending bit. If several signals of one number arrive together, a
+//!   listener is notified at least once. The same holds for realtime signals, whose values are lost.
+//! - A signal notifies all its listeners, on all loops of the process.
 //! - While a signal has a listener, its earlier action does not happen: SIGINT does not end the process.
 //!   The earlier action is restored with the last listener, unless other code has installed its own.
-//! - A signal that the process ignored when the listener was made stays ignored: a program under `nohup`
-//!   goes on when its terminal closes. [`Signal::even_if_ignored`] asks for another answer. The Rust runtime ignores
-//!   SIGPIPE.
-//! - A forked child does not hear the signals of its parent, and its own do not reach the parent. A
-//!   listener of the parent is [`Error::Forked`](crate::Error::Forked) there. Until the child makes a
-//!   listener of its own, a signal that had the default action has it again.
+//! - A signal that the process ignored when the listener was made stays ignored: a program under `nohup` goes on when
+//!   its terminal closes. With [`Signal::even_if_ignored`] the listener gets the signal all the same. The Rust
+//!   runtime ignores SIGPIPE.
+//! - In a forked child, signals to the parent do not notify listeners, and signals to the child do not notify the
+//!   parent's. A listener of the parent returns [`Error::Forked`](crate::Error::Forked) there. Until the child makes
+//!   a listener of its own, a signal that had the default action has it again.
 //! - The first process of a container (pid 1) has no default actions: a SIGTERM without a listener is
 //!   discarded. Make the listeners first.
 //!
 //! Children of the process get the default action of a signal that has a listener, as always over `exec`.
 //!
-//! On every system a handler writes to a pipe, which the loop watches. `EVFILT_SIGNAL` of kqueue would not
-//! save the handler, because it does not keep the default action from happening.
+//! On every system a signal handler writes to a pipe, which the loop watches. `EVFILT_SIGNAL` of kqueue would not
+//! replace the handler, because it does not prevent the default action.
 //!
 //! In asyncio: `loop.add_signal_handler`. In the notes: one more source of callbacks ([N1]).
 //!

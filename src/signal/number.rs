@@ -1,4 +1,4 @@
-//! The numbers of signals, and why one cannot be listened for.
+//! The numbers of signals, and the errors of listeners.
 //!
 //! In asyncio: the module `signal`.
 
@@ -8,7 +8,7 @@ use std::ffi::c_int;
 use std::fmt;
 use std::io;
 
-/// A signal: its number.
+/// A signal of the system, by its number.
 ///
 /// The constants are the signals that all systems have. [`Signal::from_raw`] makes others.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,8 +87,8 @@ impl Signal {
         self.0
     }
 
-    /// Asks for the signal even if the process ignored it when the listener is made, as it does when
-    /// it was started by `nohup` or in the background: see [the module](crate::signal).
+    /// Makes a request for the signal even if the process ignores it, for instance because the process was started by
+    /// `nohup` or in the background: see [the module](crate::signal).
     #[must_use]
     pub const fn even_if_ignored(self) -> SignalRequest {
         SignalRequest {
@@ -97,8 +97,8 @@ impl Signal {
         }
     }
 
-    /// Ends this process by the signal's default action, so that the parent sees the reason: a shell
-    /// stops its script after a program that SIGINT has ended, and not after one that has exited.
+    /// Ends this process by the signal's default action, so that the parent process gets the reason: a shell
+    /// stops its script if SIGINT has ended a program, and not if the program has exited.
     /// Destructors do not run. If the default action does not end a process, this exits with 128 plus
     /// the number.
     pub fn end_process(self) -> ! {
@@ -164,7 +164,7 @@ pub enum SignalError {
     /// This system does not have the signal, or its C library keeps it for itself.
     #[error("{0} does not exist on this system, or is reserved for the C library")]
     Reserved(Signal),
-    /// The calling thread blocks the signal, so that the listener would hear nothing. A process inherits
+    /// The calling thread blocks the signal, so that the listener would not be notified. A process inherits
     /// the mask of its parent. If another thread is to receive the signal, make the listener before it
     /// is blocked here.
     #[error("{0} is blocked in this thread")]
