@@ -25,12 +25,12 @@ macro_rules! byte_stream {
         stream_try!($Stream, $uses, $pair);
 
         impl $Stream {
-            /// Reads what is there, waiting until something is. Zero is the end of the stream, or an
-            /// empty `buffer`.
+            /// Waits until there are bytes, and reads them into `buffer`. Returns their number: zero at the end of the
+            /// stream, or if `buffer` is empty.
             ///
             /// # Errors
             ///
-            /// As `recv(2)`: a reset, for one.
+            /// As `recv(2)`, for instance a reset.
             ///
             /// # Cancellation
             ///
@@ -41,7 +41,7 @@ macro_rules! byte_stream {
                 self.source.read(buffer)
             }
 
-            /// Fills `buffer`.
+            /// Reads until `buffer` is full.
             ///
             /// # Errors
             ///
@@ -55,7 +55,7 @@ macro_rules! byte_stream {
                 self.source.read_exact(buffer).await
             }
 
-            /// Writes as much of `bytes` as there is room for, waiting until there is some.
+            /// Waits until there is room, writes as many of `bytes` as fit, and returns their number.
             ///
             /// # Errors
             ///
@@ -82,8 +82,8 @@ macro_rules! byte_stream {
                 self.source.write_all(bytes)
             }
 
-            /// Shuts one or both directions down. After the writing side, the peer reads the end;
-            /// we go on reading.
+            /// Shuts down one or both directions. After a shutdown of the writing side, the peer reads the end of the
+            /// stream, and this side can still read.
             ///
             /// # Errors
             ///
@@ -93,13 +93,13 @@ macro_rules! byte_stream {
                 self.source.shutdown(how)
             }
 
-            /// The reading and the writing side, borrowed: for two futures of one task.
+            /// Returns the reading and the writing half, borrowed: for two futures of one task.
             pub fn split(&mut self) -> (ReadHalf<'_, Self>, WriteHalf<'_, Self>) {
                 ReadHalf::pair(self)
             }
 
-            /// The reading and the writing side, owned: for two tasks. Dropping the writing side
-            /// shuts it down.
+            /// Returns the reading and the writing half, owned: for two tasks. Dropping the writing half
+            /// shuts down the writing side.
             pub fn into_split(self) -> (OwnedReadHalf<Self>, OwnedWriteHalf<Self>) {
                 OwnedReadHalf::pair(Rc::new(self))
             }

@@ -55,13 +55,13 @@ macro_rules! datagram_socket {
     ($Socket:ident, $Addr:ty, $std:ty) => {
         /// # Receiving and sending
         impl $Socket {
-            /// Receives a datagram, waiting until there is one. One that is longer than `buffer` is cut, and
+            /// Waits for a datagram, and receives it. A datagram that is longer than `buffer` is truncated, and
             /// [`Datagram::is_truncated`] is set.
             ///
             /// # Errors
             ///
             /// As `recvmsg(2)`. A connected socket reports here, once, that the peer did not accept an earlier
-            /// datagram (`ConnectionRefused`): that ends nothing, and the next call goes on.
+            /// datagram (`ConnectionRefused`). The socket can be used after that: the next call waits again.
             ///
             /// # Cancellation
             ///
@@ -75,8 +75,7 @@ macro_rules! datagram_socket {
                 self.source.each(Direction::Read, receive).await
             }
 
-            /// Receives a datagram, waiting until there is one, and leaves it there: the next call returns the
-            /// same.
+            /// Waits for a datagram, and copies it without removing it: the next call returns the same datagram.
             ///
             /// # Errors
             ///
@@ -90,7 +89,7 @@ macro_rules! datagram_socket {
                 self.source.each(Direction::Read, receive).await
             }
 
-            /// Sends a datagram to the peer of [`connect`](Self::connect), waiting until there is room. It is sent
+            /// Waits until there is room, and sends a datagram to the peer of [`connect`](Self::connect). It is sent
             /// whole, or not at all.
             ///
             /// # Errors
@@ -176,7 +175,7 @@ macro_rules! datagram_socket {
                 self.source.try_outside(direction, operation)
             }
 
-            /// Polls a receive. Of several tasks that poll, the one that polled last is woken.
+            /// Polls a receive. Of several tasks that poll, only the one that polled last is woken.
             ///
             /// # Errors
             ///
@@ -200,20 +199,20 @@ macro_rules! datagram_socket {
                     .poll_each(cx, Direction::Write, |io| io.write(bytes))
             }
 
-            /// Polls for a receive being worth trying, as [`readable`](Self::readable).
+            /// Polls whether a receive is worth trying, as [`readable`](Self::readable).
             ///
             /// # Errors
             ///
-            /// As there.
+            /// As [`readable`](Self::readable).
             pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 self.source.poll_ready(cx, Direction::Read)
             }
 
-            /// Polls for a send being worth trying, as [`writable`](Self::writable).
+            /// Polls whether a send is worth trying, as [`writable`](Self::writable).
             ///
             /// # Errors
             ///
-            /// As there.
+            /// As [`writable`](Self::writable).
             pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 self.source.poll_ready(cx, Direction::Write)
             }
@@ -221,14 +220,14 @@ macro_rules! datagram_socket {
 
         /// # The socket
         impl $Socket {
-            /// Takes a socket of the standard library over, and makes it non-blocking.
-            /// If it was blocking, it is made blocking again when it is dropped, so a duplicate that is used on
-            /// must set `O_NONBLOCK` again. One that was non-blocking before is left alone.
+            /// Makes a socket from one of the standard library, and makes it non-blocking.
+            /// If it was blocking, it is made blocking again when this is dropped, so code that goes on using a
+            /// duplicate must set `O_NONBLOCK` again. A socket that was non-blocking before stays so.
             ///
             /// # Errors
             ///
             /// As [`Async::new`](super::Async::new); `InvalidInput` for a socket of another kind;
-            /// `Unsupported` on a loop of another kernel than the system's.
+            /// `Unsupported` on a loop of a virtual kernel.
             #[track_caller]
             pub fn from_std(socket: $std) -> io::Result<Self> {
                 let site = Location::caller();
@@ -248,7 +247,7 @@ macro_rules! datagram_socket {
                 Ok(Self { source })
             }
 
-            /// Our own address.
+            /// Returns the local address.
             ///
             /// # Errors
             ///
@@ -257,11 +256,11 @@ macro_rules! datagram_socket {
                 self.source.with_std(<$std>::local_addr)
             }
 
-            /// The address of the peer of [`connect`](Self::connect).
+            /// Returns the address of the peer that [`connect`](Self::connect) has set.
             ///
             /// # Errors
             ///
-            /// As `getpeername(2)`: `NotConnected`.
+            /// As `getpeername(2)`: `NotConnected` if there is none.
             pub fn peer_addr(&self) -> io::Result<$Addr> {
                 self.source.with_std(<$std>::peer_addr)
             }

@@ -10,7 +10,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-/// Room for datagrams: see [`UdpSocket::recv_batch`](super::UdpSocket::recv_batch). It is used again for each call.
+/// A buffer for several datagrams, for [`UdpSocket::recv_batch`](super::UdpSocket::recv_batch). Use it again for each
+/// call.
 ///
 /// # Examples
 ///
@@ -43,11 +44,11 @@ pub struct RecvBatch {
 }
 
 impl RecvBatch {
-    /// Makes room for `datagrams` of `room` bytes each: for at most 64, and at least one.
+    /// Makes room for so many datagrams, at least one and at most 64, of at most `room` bytes each.
     ///
     /// # Panics
     ///
-    /// If `room` is zero: all of each datagram would be cut.
+    /// If `room` is zero: each datagram would be truncated to nothing.
     #[must_use]
     pub fn new(datagrams: usize, room: usize) -> Self {
         assert!(room > 0, "a datagram needs room");
@@ -64,7 +65,7 @@ impl RecvBatch {
         Ok(self.received.len())
     }
 
-    /// The datagrams of the last call: their bytes, with their senders.
+    /// Returns the datagrams of the last call: the bytes, with the sender, of each.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Datagram<SocketAddr>)> {
         let buffers = self.buffer.chunks_exact(self.room);
         let datagrams = buffers.zip(&self.received);

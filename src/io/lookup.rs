@@ -1,8 +1,8 @@
 //! The addresses of a name, and the name of an address.
 //!
-//! The system's functions block, so they run in the thread pool, in a lane of their own: a server of names
-//! that does not answer holds up no file. On the kernel in memory there are the hosts that a test has given
-//! it, and no network is asked.
+//! The system's functions block, so they run in the thread pool, in a lane of their own: a name server
+//! that does not answer delays no other job. On the kernel in memory, the names are those that a test has given
+//! it, and no network is used.
 //!
 //! In asyncio: `loop.getaddrinfo` and `loop.getnameinfo`. In the notes: the thread pool makes what blocks
 //! asynchronous (N3, N5).
@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 
 /// Why a look-up failed: the inner error of the [`io::Error`] of [`lookup_host`] and [`lookup_addr`]. An error
-/// of a system call comes as itself.
+/// of a system call is returned without a `LookupError`.
 ///
 /// # Examples
 ///
@@ -33,14 +33,14 @@ use std::panic::Location;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// There is no such name, or the address has none. The kind of the error is
+    /// The name does not exist, or the address has no name. The kind of the error is
     /// [`NotFound`](io::ErrorKind::NotFound).
     #[error("{what} is not known")]
     NotFound {
         /// The name or the address.
         what: String,
     },
-    /// No server of names has answered. Another attempt may succeed.
+    /// No name server has answered. Another attempt may succeed.
     #[error("no answer about {what}: try again")]
     TryAgain {
         /// The name or the address.
@@ -51,7 +51,7 @@ pub enum LookupError {
     Failed {
         /// The name or the address.
         what: String,
-        /// What the system says.
+        /// The message of the system.
         message: String,
     },
 }
@@ -73,22 +73,22 @@ impl LookupError {
 
 /// Looks up the addresses of a host, in the order in which they are to be tried.
 ///
-/// A literal is returned at once, without a thread. A name is looked up as the system does it
-/// (`/etc/hosts`, the servers of names) by a job in the loop's thread pool. At most eight, and at most half of
-/// the pool's threads, do that at a time; more wait. There is no limit of time but the system's, which is some
-/// seconds for each server: use [`wait_for`](crate::wait_for()).
+/// An address as text is returned at once, without a thread. A name is looked up by the functions of the system
+/// (`/etc/hosts`, the name servers), in a job of the loop's thread pool. At most eight threads, and at most half of
+/// the pool's threads, look up names at a time; further look-ups wait. The only time limit is the system's, which is
+/// some seconds for each server: use [`wait_for`](crate::wait_for()).
 ///
 /// On the kernel in memory the hosts are those of its own table, with `localhost` in it.
 ///
 /// # Errors
 ///
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a text that is neither an address nor a name with a port;
-/// a [`LookupError`] inside; or no loop is running here.
+/// an error with a [`LookupError`] inside; an error if no loop is running here.
 ///
 /// # Cancellation
 ///
-/// Dropping it loses the result. A look-up that waits for a thread is cancelled, and one that has begun keeps
-/// its thread until the system returns.
+/// Dropping the future loses the result. A look-up that waits for a thread is cancelled; one that has begun keeps
+/// its thread until the function of the system returns.
 ///
 /// # Examples
 ///
@@ -138,12 +138,12 @@ pub(super) async fn addresses(
 
 /// Looks up the name of an address.
 ///
-/// It is found as [`lookup_host`] finds addresses, with the same limits. The kernel in memory has no names of
-/// addresses, and refuses it as [`Unsupported`](io::ErrorKind::Unsupported).
+/// The same threads and limits are used as in [`lookup_host`]. The kernel in memory has no names of
+/// addresses; there the error is [`Unsupported`](io::ErrorKind::Unsupported).
 ///
 /// # Errors
 ///
-/// A [`LookupError`] inside; no loop is running here.
+/// An error with a [`LookupError`] inside; an error if no loop is running here.
 ///
 /// # Cancellation
 ///
@@ -184,12 +184,12 @@ async fn in_pool<T: Send + 'static>(
 }
 
 impl LoopHandle {
-    /// Looks up the addresses of a host, for callbacks: `callback` is called with them on the loop. Pass one of
-    /// them to [`connect`](Self::connect). Cancelling the returned task is as dropping [`lookup_host`].
+    /// Looks up the addresses of a host, and calls `callback` with them on the loop. The callback may pass one of
+    /// them to [`connect`](Self::connect). Cancelling the returned task has the effect of dropping [`lookup_host`].
     ///
     /// # Errors
     ///
-    /// As [`lookup_host`], to the callback.
+    /// As [`lookup_host`]; the error is passed to `callback`.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
 //! Pipes and FIFOs for coroutines: the two ends, each in one direction.
 //!
-//! The ends are those of a child's standard streams, of [`pipe`], or of a FIFO. They are read and written
-//! as a [`TcpStream`](super::TcpStream) is: what an operation returns is what the system returned, except
+//! The ends are those of a child's standard streams, of [`pipe`], or of a FIFO. They have the reads and writes of a
+//! [`TcpStream`](super::TcpStream): an operation returns what the system call returned, except
 //! that `WouldBlock` and `Interrupted` never reach the caller, and dropping a wait loses nothing.
 //!
 //! A short read does not prove that nothing is left: a pipe in packet mode returns one packet at a time.
@@ -20,11 +20,11 @@ use std::panic::Location;
 use std::path::Path;
 use std::rc::Rc;
 
-/// Makes a pipe, of which both ends are in this program.
+/// Makes a pipe, and returns both ends.
 ///
 /// # Errors
 ///
-/// Too many descriptors; or as [`PipeReader::new`].
+/// If no descriptor is left; as [`PipeReader::new`].
 ///
 /// # Examples
 ///
@@ -51,22 +51,23 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     Ok((PipeReader { end: reader }, PipeWriter { end: writer }))
 }
 
-/// The reading end of a pipe or a FIFO. Dropping it closes it: then a write at the other end fails.
+/// The reading end of a pipe or a FIFO. Dropping it closes it: without a reading end, a write at the other end fails.
 #[derive(Debug)]
 pub struct PipeReader {
     pub(super) end: Watched<PipeEnd>,
 }
 
-/// The writing end of a pipe or a FIFO. Dropping it closes it: with the last writer the stream ends.
+/// The writing end of a pipe or a FIFO. Dropping it closes it: the reader reaches the end when the last writing end is
+/// closed.
 #[derive(Debug)]
 pub struct PipeWriter {
     pub(super) end: Watched<PipeEnd>,
 }
 
 impl PipeReader {
-    /// Takes an end over, such as a [`std::io::PipeReader`], a [`std::process::ChildStdout`] or the
+    /// Makes a reader from a reading end, such as a [`std::io::PipeReader`], a [`std::process::ChildStdout`] or the
     /// [`File`](std::fs::File) of a FIFO, and makes it non-blocking until this is dropped. The flag belongs to the open
-    /// file: a FIFO that was inherited is non-blocking for the other processes, too.
+    /// file: if the end is shared with other processes, it is non-blocking for them, too.
     ///
     /// # Errors
     ///
@@ -79,9 +80,9 @@ impl PipeReader {
         Ok(Self { end })
     }
 
-    /// Opens a FIFO for reading, without waiting for a writer. A read waits for the first writer (on Linux;
-    /// another system may report the end at once), and returns zero after the last one, until there is
-    /// another. Open the FIFO for writing as well, and there always is one.
+    /// Opens a FIFO for reading, without waiting for a writer. A read waits for the first writer (on Linux; another
+    /// system may report the end at once). When the last writer has closed its end, reads return zero until there is
+    /// another writer. To keep the FIFO from ending, open it for writing as well.
     ///
     /// # Errors
     ///
@@ -91,7 +92,7 @@ impl PipeReader {
         Self::new(open(path.as_ref(), OpenOptions::new().read(true))?)
     }
 
-    /// Makes a reader of an end of another kernel: that of the current loop's poller.
+    /// Makes a reader from an end of a virtual kernel: the kernel of the current loop's poller.
     ///
     /// # Errors
     ///
@@ -103,8 +104,8 @@ impl PipeReader {
         Ok(Self { end })
     }
 
-    /// Reads what is there, waiting until something is. Zero is the end of the stream, or an empty
-    /// `buffer`.
+    /// Waits until there are bytes, and reads them into `buffer`. Returns their number: zero at the end of the
+    /// stream, or if `buffer` is empty.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl PipeReader {
         self.end.io(Direction::Read, read).await
     }
 
-    /// Fills `buffer`.
+    /// Reads until `buffer` is full.
     ///
     /// # Errors
     ///
@@ -142,12 +143,12 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// `FileTooLarge` if there are more than `limit` bytes; the first of them are in `into` then, and the others
+    /// `FileTooLarge` if there are more than `limit` bytes; then the first `limit` bytes are in `into`, and the others
     /// can still be read. As [`read`](PipeReader::read).
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: what was read is in `into`, and another call goes on.
+    /// Nothing is lost: bytes that were read are in `into`, and another call goes on.
     pub async fn read_to_end(&self, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
         let before = into.len();
         loop {
@@ -174,11 +175,11 @@ impl PipeReader {
 }
 
 impl PipeWriter {
-    /// Takes an end over, as [`PipeReader::new`] does.
+    /// Makes a writer from a writing end, as [`PipeReader::new`] makes a reader.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`PipeReader::new`].
     #[doc(alias = "connect_write_pipe")]
     #[track_caller]
     pub fn new(end: impl Into<OwnedFd>) -> io::Result<Self> {
@@ -197,7 +198,7 @@ impl PipeWriter {
         Self::new(open(path.as_ref(), OpenOptions::new().write(true))?)
     }
 
-    /// Makes a writer of an end of another kernel: that of the current loop's poller.
+    /// Makes a writer from an end of a virtual kernel: the kernel of the current loop's poller.
     ///
     /// # Errors
     ///
@@ -209,7 +210,7 @@ impl PipeWriter {
         Ok(Self { end })
     }
 
-    /// Writes as much of `bytes` as there is room for, waiting until there is some.
+    /// Waits until there is room, writes as many of `bytes` as fit, and returns their number.
     ///
     /// # Errors
     ///
@@ -243,7 +244,7 @@ impl PipeWriter {
         Ok(())
     }
 
-    /// Waits until no reader is left, for a writer that has nothing to write.
+    /// Waits until all reading ends are closed, for a program that has nothing to write.
     ///
     /// # Errors
     ///

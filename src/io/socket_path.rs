@@ -20,22 +20,22 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
-/// A socket could not be bound to a path, because of what is there. Inside the `io::Error`, of the kind
+/// Why a socket could not be bound to a path: what exists there. The inner error of the `io::Error`, of the kind
 /// `AddrInUse`, that [`UnixListener::bind`](super::UnixListener::bind) returns.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketPathError {
-    /// Another socket is bound to it: a server that runs.
+    /// Another socket is bound to the path: a server is running.
     #[error("a running server has the socket {}", .0.display())]
     InUse(PathBuf),
-    /// A socket is there that no program has any more. See
+    /// There is a socket that no process uses any more. See
     /// [`UnixListenerBuilder::replace_stale`](super::UnixListenerBuilder::replace_stale).
     #[error("the socket {} is left over from a server that has ended", .0.display())]
     Stale(PathBuf),
-    /// There is another kind of file, which is never removed.
+    /// There is a file of another kind, which is never removed.
     #[error("{} is not a socket", .0.display())]
     NotSocket(PathBuf),
-    /// Another program is replacing a socket in the same folder just now.
+    /// Another program is replacing a socket in the same directory at this moment.
     #[error("another program is replacing a socket beside {}", .0.display())]
     Busy(PathBuf),
 }

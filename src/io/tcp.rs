@@ -22,8 +22,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A TCP connection. Dropping it closes it, and ignores an error of `close(2)`, which for a socket
-/// means nothing for the bytes.
+/// A TCP connection. Dropping it closes it. An error of `close(2)` is ignored, because for a socket it does not
+/// report whether the bytes have arrived.
 ///
 /// # Examples
 ///
@@ -53,21 +53,21 @@ pub struct TcpStream {
 impl TcpStream {
     /// Connects to an address, to the first of several that answers, or to a host by its name.
     ///
-    /// A name is looked up as by [`lookup_host`](super::lookup_host). Several addresses are tried as RFC 8305 has it
-    /// (happy eyeballs): those of the two families by turns, each a quarter of a second after the one before,
-    /// or at once when that has failed, and at most six at a time.
+    /// A name is looked up as by [`lookup_host`](super::lookup_host). Several addresses are tried as in RFC 8305
+    /// (happy eyeballs): IPv4 and IPv6 addresses alternate, an attempt begins a quarter of a second after the one
+    /// before, or at once when that has failed, and at most six attempts go on at a time.
     ///
-    /// The only limits of time are the system's, two minutes and more: use [`wait_for`](crate::wait_for()).
+    /// The only time limits are the system's, two minutes and more: use [`wait_for`](crate::wait_for()).
     ///
     /// # Errors
     ///
-    /// As `connect(2)`: refused, unreachable, timed out. Of several attempts, a
-    /// [`ConnectError`](super::ConnectError) is inside, with the kind of the first one. As
-    /// [`lookup_host`](super::lookup_host). No loop is running here.
+    /// As `connect(2)`: refused, unreachable, timed out. If several attempts have failed, the error contains a
+    /// [`ConnectError`](super::ConnectError), and has the kind of the first failure. As
+    /// [`lookup_host`](super::lookup_host). An error if no loop is running here.
     ///
     /// # Cancellation
     ///
-    /// Dropping it closes the sockets; a peer may see a connection that ends at once.
+    /// Dropping the future closes the sockets; a peer may get a connection that ends at once.
     ///
     /// # Examples
     ///
@@ -109,18 +109,19 @@ impl TcpStream {
         connect::first(addrs, |addr| Self::connect_to(addr, site)).await
     }
 
-    /// Closes the connection so that the peer can read to the end what was written: ends this side, and then reads
-    /// and drops what the peer still sends, until it ends too. A plain drop with unread bytes resets the
-    /// connection, and the peer may lose an answer that it has not read yet.
+    /// Closes the connection without a reset, so that the peer can read everything that was written: shuts down the
+    /// writing side, and then reads and discards bytes until the peer has shut down its side. If a stream is dropped
+    /// while received bytes are unread, the system resets the connection, and the peer may lose an answer that it has
+    /// not read yet.
     ///
     /// # Errors
     ///
-    /// `TimedOut` if the peer has not ended after `limit`; the connection is closed then, as by a drop. As
-    /// [`read`](Self::read), and `NotConnected` if the peer has reset it.
+    /// `TimedOut` if the peer has not ended its side within `limit`; the connection is closed then, as by a drop. As
+    /// [`read`](Self::read); `NotConnected` if the peer has reset the connection.
     ///
     /// # Cancellation
     ///
-    /// Dropping it is as dropping the stream.
+    /// Dropping the future drops the stream.
     ///
     /// # Examples
     ///
@@ -170,19 +171,20 @@ impl TcpStream {
         Ok(Self { source })
     }
 
-    /// Takes a connection of the standard library over, and makes it non-blocking.
-    /// If it was blocking, it is made blocking again when it is dropped, so a duplicate that is used on must
-    /// set `O_NONBLOCK` again. One that was non-blocking before is left alone.
+    /// Makes a stream from one of the standard library, and makes it non-blocking.
+    /// If it was blocking, it is made blocking again when this is dropped, so code that goes on using a duplicate must
+    /// set `O_NONBLOCK` again. A socket that was non-blocking before stays so.
     ///
     /// # Errors
     ///
-    /// As [`Async::new`](super::Async::new); [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
+    /// As [`Async::new`](super::Async::new); [`Error::NotStream`](crate::Error::NotStream), for instance for a
+    /// listener.
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
         Self::taken_over(socket::import(stream), Location::caller())
     }
 
-    /// Makes a stream of a connection of another kernel: the kernel of the current loop's poller
+    /// Makes a stream from a connection of a virtual kernel: the kernel of the current loop's poller
     /// ([`Poller::kernel`](crate::poll::Poller::kernel)).
     ///
     /// # Errors
@@ -222,7 +224,7 @@ impl TcpStream {
         Ok(Self { source })
     }
 
-    /// Our own address.
+    /// Returns the local address.
     ///
     /// # Errors
     ///
@@ -231,7 +233,7 @@ impl TcpStream {
         self.source.local_addr()
     }
 
-    /// The peer's address.
+    /// Returns the address of the peer.
     ///
     /// # Errors
     ///
@@ -240,7 +242,7 @@ impl TcpStream {
         self.source.peer_addr()
     }
 
-    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
     ///
     /// # Errors
     ///
@@ -280,8 +282,7 @@ macro_rules! of_the_connection {
                 self.$stream.peer_addr()
             }
 
-            /// See [`TcpStream::set_nodelay`]. It is an option of the connection: the other half
-            /// has it too.
+            /// See [`TcpStream::set_nodelay`]. It is an option of the connection, and so of both halves.
             ///
             /// # Errors
             ///

@@ -24,16 +24,16 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// As `bind(2)` and `listen(2)`; or no loop is running here.
+    /// As `bind(2)` and `listen(2)`. An error if no loop is running here.
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
         let socket = socket::listen(addr.into())?;
         Self::made_here(socket, Location::caller())
     }
 
-    /// Takes a listener of the standard library over, and makes it non-blocking.
-    /// If it was blocking, it is made blocking again when it is dropped, so a duplicate that is used on must
-    /// set `O_NONBLOCK` again. One that was non-blocking before is left alone.
+    /// Makes a listener from one of the standard library, and makes it non-blocking.
+    /// If it was blocking, it is made blocking again when this is dropped, so code that goes on using a duplicate must
+    /// set `O_NONBLOCK` again. A socket that was non-blocking before stays so.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl TcpListener {
         Self::taken_over(socket::import(listener), Location::caller())
     }
 
-    /// Makes a listener of a listening socket of another kernel: the kernel of the current loop's
+    /// Makes a listener from a listening socket of a virtual kernel: the kernel of the current loop's
     /// poller ([`Poller::kernel`](crate::poll::Poller::kernel)).
     ///
     /// # Errors
@@ -66,12 +66,11 @@ impl TcpListener {
         Ok(Self { listening })
     }
 
-    /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
-    /// waits for one.
+    /// Waits for a connection, and accepts it. While the process has no descriptor left, this waits until it has one.
     ///
     /// # Errors
     ///
-    /// Those of the listener itself; never those of one connection, nor want of descriptors.
+    /// Errors of the listener itself; never those of one connection, nor a lack of descriptors.
     /// A connection that the system will not register (`ENOMEM`, `ENOSPC`) is closed and
     /// reported ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)).
     ///
@@ -85,8 +84,7 @@ impl TcpListener {
             .await
     }
 
-    /// Accepts a connection that is for another loop, or another task to register. As for the rest,
-    /// [`accept`](Self::accept).
+    /// As [`accept`](Self::accept), but does not register the connection: another loop does that.
     pub(crate) async fn accept_unregistered(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
         self.accept_with(system).await
     }
@@ -110,7 +108,7 @@ impl TcpListener {
         self.listening.accept(make).await
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the listener listens.
     ///
     /// # Errors
     ///

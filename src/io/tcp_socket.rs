@@ -58,7 +58,7 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// As `socket(2)`; `Unsupported` on a loop of another kernel than the system's.
+    /// As `socket(2)`; `Unsupported` on a loop of a virtual kernel.
     pub fn new_v4() -> io::Result<Self> {
         Self::new(false)
     }
@@ -78,8 +78,8 @@ impl TcpSocket {
         Ok(Self { fd })
     }
 
-    /// Binds the socket to `addr`: where a listener listens, and where a connection comes from. Port 0 takes a
-    /// free one.
+    /// Binds the socket to `addr`: the address on which a listener listens, or the local address of a connection.
+    /// Port 0 takes a free one.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl TcpSocket {
         sys::bind(self.fd.as_fd(), &addr.into())
     }
 
-    /// The address that it is bound to.
+    /// Returns the address to which the socket is bound.
     ///
     /// # Errors
     ///
@@ -97,12 +97,12 @@ impl TcpSocket {
         sys::local_addr(self.fd.as_fd())
     }
 
-    /// Makes it a listener, with room for `backlog` connections that wait to be accepted. The system has a limit
-    /// of its own (`net.core.somaxconn`, `kern.ipc.somaxconn`).
+    /// Makes the socket a listener, with room for `backlog` connections that wait to be accepted. The system has a
+    /// limit of its own (`net.core.somaxconn`, `kern.ipc.somaxconn`).
     ///
     /// # Errors
     ///
-    /// As `listen(2)`: `EADDRINUSE` also here, if another listener has the port. No loop is running here.
+    /// As `listen(2)`: `EADDRINUSE` also here, if another listener has the port. An error if no loop is running here.
     #[track_caller]
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
         let site = Location::caller();
@@ -137,70 +137,70 @@ impl TcpSocket {
 /// Each fails as `setsockopt(2)` does, or `getsockopt(2)`.
 #[allow(clippy::missing_errors_doc)] // above, for all
 impl TcpSocket {
-    /// Lets a listener have an address that connections of an earlier one still have (`SO_REUSEADDR`).
-    /// [`TcpListener::bind`] does that, too.
+    /// Sets whether a listener may use an address that connections of an earlier listener still use (`SO_REUSEADDR`).
+    /// [`TcpListener::bind`] sets this, too.
     pub fn set_reuse_address(&self, on: bool) -> io::Result<()> {
         options::set_reuse_address(self.fd.as_fd(), on)
     }
 
-    /// Lets several sockets of one user, which all set this before they are bound, share a port
-    /// (`SO_REUSEPORT`). Linux distributes connections among them; see
+    /// Sets whether several sockets may share a port (`SO_REUSEPORT`). They must belong to one user, and each must
+    /// set this before it is bound. Linux distributes connections among them; see
     /// [`cores::Distribution`](crate::cores::Distribution) for a server of one process.
     pub fn set_reuse_port(&self, on: bool) -> io::Result<()> {
         options::set_reuse_port(self.fd.as_fd(), on)
     }
 
-    /// Whether a socket for IPv6 is closed to IPv4 (`IPV6_V6ONLY`). The default is the system's.
+    /// Sets whether an IPv6 socket refuses IPv4 connections (`IPV6_V6ONLY`). The default is the system's.
     pub fn set_only_v6(&self, on: bool) -> io::Result<()> {
         options::set_only_v6(self.fd.as_fd(), on)
     }
 
-    /// Whether small writes are sent at once (`TCP_NODELAY`). By default they are not.
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`). By default they are not.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         readily_sys::with_std(self.fd.as_fd(), |tcp: &std::net::TcpStream| {
             tcp.set_nodelay(on)
         })
     }
 
-    /// Probes the connection when it is idle, so that a peer that has gone without a word is found
-    /// (`SO_KEEPALIVE` with its times); `None` does not, which is the default. A number that is out of range is
-    /// `InvalidInput`; OpenBSD has no times for a socket, and this is `Unsupported`.
+    /// Sets whether an idle connection is probed, and when (`SO_KEEPALIVE` with its times), so that a peer that has
+    /// vanished is noticed. With `None`, the default, it is not probed. A number that is out of range is
+    /// `InvalidInput`. OpenBSD has no such times for one socket; there the error is `Unsupported`.
     pub fn set_keep_alive(&self, keep: Option<KeepAlive>) -> io::Result<()> {
         options::set_keep_alive(self.fd.as_fd(), keep)
     }
 
-    /// How the connection is probed when it is idle; `None` if it is not.
+    /// Returns when an idle connection is probed; `None` if it is not probed.
     pub fn keep_alive(&self) -> io::Result<Option<KeepAlive>> {
         options::keep_alive(self.fd.as_fd())
     }
 
-    /// Ends the connection with a reset when it is closed, and drops the bytes that are not sent yet (`SO_LINGER`
-    /// of zero). A longer time is not offered: the close would block the loop.
+    /// Sets whether a close sends a reset, and discards bytes that are not sent yet (`SO_LINGER`
+    /// of zero). A longer time is not offered, because the close would block the loop.
     #[doc(alias = "set_linger")]
     #[doc(alias = "SO_LINGER")]
     pub fn set_reset_on_close(&self, on: bool) -> io::Result<()> {
         options::set_reset_on_close(self.fd.as_fd(), on)
     }
 
-    /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). The system takes it as a hint: Linux doubles
-    /// it, and each has limits.
+    /// Sets the size of the send buffer in bytes (`SO_SNDBUF`). It is a hint for the system: Linux doubles
+    /// it, and each system has limits.
     pub fn set_send_buffer_size(&self, bytes: usize) -> io::Result<()> {
         options::set_send_buffer(self.fd.as_fd(), bytes)
     }
 
-    /// The size of the send buffer in bytes.
+    /// Returns the size of the send buffer in bytes.
     pub fn send_buffer_size(&self) -> io::Result<usize> {
         options::send_buffer(self.fd.as_fd())
     }
 
     /// Sets the size of the receive buffer in bytes (`SO_RCVBUF`), as
-    /// [`set_send_buffer_size`](Self::set_send_buffer_size). It limits the window of the connection if it is set
-    /// before that is made.
+    /// [`set_send_buffer_size`](Self::set_send_buffer_size). If it is set before the connection is made, it limits the
+    /// window of the connection.
     pub fn set_recv_buffer_size(&self, bytes: usize) -> io::Result<()> {
         options::set_recv_buffer(self.fd.as_fd(), bytes)
     }
 
-    /// The size of the receive buffer in bytes.
+    /// Returns the size of the receive buffer in bytes.
     pub fn recv_buffer_size(&self) -> io::Result<usize> {
         options::recv_buffer(self.fd.as_fd())
     }

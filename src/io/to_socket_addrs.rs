@@ -7,11 +7,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-/// One address, several, or the name of a host with a port. A text is `"host:port"`, with the address of
-/// IPv6 in brackets: `"localhost:80"`, `"[::1]:80"`.
+/// One address, several addresses, or the name of a host with a port. A text is `"host:port"`, with an IPv6 address in
+/// brackets: `"localhost:80"`, `"[::1]:80"`.
 ///
-/// Implemented for the types for which [`std::net::ToSocketAddrs`] is, and for `([u8; 4], u16)`. That
-/// trait's look-up blocks; this one's is [`lookup_host`](super::lookup_host).
+/// Implemented for the types that implement [`std::net::ToSocketAddrs`], and for `([u8; 4], u16)`. The look-up of the
+/// standard library's trait blocks; this trait is for [`lookup_host`](super::lookup_host), which does not.
 pub trait ToSocketAddrs: sealed::Sealed {}
 
 pub(super) mod sealed {

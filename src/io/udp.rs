@@ -46,7 +46,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// As `bind(2)`; `Unsupported` on a loop of another kernel than the system's; or no loop is running here.
+    /// As `bind(2)`; `Unsupported` on a loop of a virtual kernel. An error if no loop is running here.
     #[doc(alias = "create_datagram_endpoint")]
     #[track_caller]
     pub fn bind(addr: impl Into<SocketAddr>) -> io::Result<Self> {
@@ -59,8 +59,8 @@ impl UdpSocket {
         Self::made(make, Location::caller())
     }
 
-    /// Gives the socket a peer: it receives from that only, and [`send`](Self::send) sends there. A second call
-    /// gives it another one. Nothing is sent, and nothing is waited for.
+    /// Sets the peer: from now on the socket receives only datagrams of the peer, and [`send`](Self::send) sends to
+    /// it. A second call replaces the peer. This sends nothing, and does not wait.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl UdpSocket {
             .with_std(|udp: &net::UdpSocket| udp.connect(addr))
     }
 
-    /// Sends a datagram to `to`, waiting until there is room. It is sent whole, or not at all.
+    /// Waits until there is room, and sends a datagram to `to`. It is sent whole, or not at all.
     ///
     /// # Errors
     ///
@@ -102,13 +102,13 @@ impl UdpSocket {
         self.source.poll_each(cx, Direction::Write, send)
     }
 
-    /// Receives the datagrams that are there, waiting until there is one, and returns their number: up to the
-    /// number that `batch` has room for. On Linux, Android and FreeBSD this is one system call (`recvmmsg(2)`).
+    /// Waits for a datagram, receives as many as have arrived and as `batch` has room for, and returns their number. On
+    /// Linux, Android and FreeBSD this is one system call (`recvmmsg(2)`).
     ///
     /// # Errors
     ///
-    /// As [`recv_from`](Self::recv_from). An error that follows a datagram is that of the next call; where the
-    /// datagrams are received one by one, it is lost. After an error the batch is empty.
+    /// As [`recv_from`](Self::recv_from). If an error follows a datagram, the next call returns it; on other systems,
+    /// which receive the datagrams one by one, it is lost. After an error the batch is empty.
     ///
     /// # Cancellation
     ///
@@ -119,14 +119,14 @@ impl UdpSocket {
         self.source.each(Direction::Read, receive).await
     }
 
-    /// Sends datagrams in their order, waiting until there is room for the first of them, and returns how many
-    /// were sent: at least one, unless there is none, and at most 64. Go on with the others. On Linux, Android and
-    /// FreeBSD this is one system call (`sendmmsg(2)`).
+    /// Waits until there is room for the first datagram, sends datagrams in their order, and returns how many were
+    /// sent: at least one, unless `datagrams` is empty, and at most 64. Call it again for the rest. On Linux, Android
+    /// and FreeBSD this is one system call (`sendmmsg(2)`).
     ///
     /// # Errors
     ///
-    /// That of the first datagram, as [`send_to`](Self::send_to): then none was sent. An error of another one is
-    /// that of the call that begins with it.
+    /// As [`send_to`](Self::send_to), for the first datagram: then none was sent. If another datagram fails, the call
+    /// that begins with it returns the error.
     ///
     /// # Cancellation
     ///

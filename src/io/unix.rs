@@ -1,6 +1,6 @@
 //! A connection of the local domain (`unix(7)`) for coroutines.
 //!
-//! It is read and written as a [`TcpStream`](super::TcpStream) is. A read may return less than there is,
+//! It has the reads and writes of a [`TcpStream`](super::TcpStream). A read may return fewer bytes than have arrived,
 //! without an error: it stops behind a message with descriptors. So a short read does not prove that nothing
 //! is left, and a direction counts as ready until an operation returns `WouldBlock`.
 //!
@@ -27,7 +27,7 @@ pub use readily_sys::socket::local::PeerCred;
 #[doc(inline)]
 pub use readily_sys::socket::pass_fds::Received as ReceivedFds;
 
-/// A connection inside one machine. Dropping it closes it.
+/// A connected Unix socket (`unix(7)`). Dropping it closes it.
 ///
 /// # Examples
 ///
@@ -50,15 +50,15 @@ pub struct UnixStream {
 }
 
 impl UnixStream {
-    /// Connects to the listener at `path`. While its queue is full this waits, as `connect(2)` does, and
-    /// tries again after a growing time.
+    /// Connects to the listener at `path`. While the queue of the listener is full, this tries again after pauses
+    /// that grow longer.
     ///
     /// # Errors
     ///
     /// As `connect(2)`: `NotFound`, or `ConnectionRefused` for a socket whose listener has gone; on the BSDs
-    /// also if the queue is full. `InvalidInput` if the path is empty, has a zero byte, or is longer than a
-    /// socket's can be (107 bytes on Linux, 103 on the BSDs and macOS). `Unsupported` on a loop of another
-    /// kernel than the system's. No loop is running here.
+    /// also if the queue is full. `InvalidInput` if the path is empty, has a zero byte, or is too long for a
+    /// socket (more than 107 bytes on Linux, 103 on the BSDs and macOS). `Unsupported` on a loop of a virtual
+    /// kernel. An error if no loop is running here.
     ///
     /// # Cancellation
     ///
@@ -81,7 +81,7 @@ impl UnixStream {
     ///
     /// # Cancellation
     ///
-    /// As there.
+    /// As [`connect`](Self::connect).
     #[track_caller]
     pub fn connect_addr(addr: &SocketAddr) -> impl Future<Output = io::Result<Self>> {
         let site = Location::caller();
@@ -99,12 +99,12 @@ impl UnixStream {
         Ok(stream)
     }
 
-    /// Makes two streams that are connected to each other (`socketpair(2)`), on a loop of another kernel two of
-    /// that kernel.
+    /// Makes two streams that are connected to each other (`socketpair(2)`). On a loop of a virtual kernel both are
+    /// sockets of that kernel.
     ///
     /// # Errors
     ///
-    /// Too many descriptors; or no loop is running here.
+    /// If no descriptor is left, or no loop is running here.
     #[doc(alias = "socketpair")]
     #[track_caller]
     pub fn pair() -> io::Result<(Self, Self)> {
@@ -113,19 +113,20 @@ impl UnixStream {
         Ok((Self::made_here(one, site)?, Self::made_here(other, site)?))
     }
 
-    /// Takes a connection of the standard library over, and makes it non-blocking.
-    /// If it was blocking, it is made blocking again when it is dropped, so a duplicate that is used on must
-    /// set `O_NONBLOCK` again. One that was non-blocking before is left alone.
+    /// Makes a stream from one of the standard library, and makes it non-blocking.
+    /// If it was blocking, it is made blocking again when this is dropped, so code that goes on using a duplicate must
+    /// set `O_NONBLOCK` again. A socket that was non-blocking before stays so.
     ///
     /// # Errors
     ///
-    /// As [`Async::new`](super::Async::new); [`Error::NotStream`](crate::Error::NotStream) for a listener, say.
+    /// As [`Async::new`](super::Async::new); [`Error::NotStream`](crate::Error::NotStream), for instance for a
+    /// listener.
     #[track_caller]
     pub fn from_std(stream: net::UnixStream) -> io::Result<Self> {
         Self::taken_over(socket::import(stream), Location::caller())
     }
 
-    /// Makes a stream of a connection of another kernel: the kernel of the current loop's poller
+    /// Makes a stream from a connection of a virtual kernel: the kernel of the current loop's poller
     /// ([`Poller::kernel`](crate::poll::Poller::kernel)).
     ///
     /// # Errors
@@ -157,45 +158,46 @@ impl UnixStream {
         Ok(Self { source })
     }
 
-    /// Our own address: unnamed, unless the socket was bound.
+    /// Returns the local address: unnamed, unless the socket was bound.
     ///
     /// # Errors
     ///
-    /// As `getsockname(2)`; `Unsupported` on another kernel than the system's.
+    /// As `getsockname(2)`; `Unsupported` on a virtual kernel.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.source.with_std(net::UnixStream::local_addr)
     }
 
-    /// The peer's address: of a listener's connection that of the listener, else usually unnamed.
+    /// Returns the address of the peer. A client gets the address of the listener; the address of a client is
+    /// usually unnamed.
     ///
     /// # Errors
     ///
-    /// As `getpeername(2)`; `Unsupported` on another kernel than the system's.
+    /// As `getpeername(2)`; `Unsupported` on a virtual kernel.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.source.with_std(net::UnixStream::peer_addr)
     }
 
-    /// The user, the group and, on Linux, the process at the other end, as they were when it connected, or
-    /// listened.
+    /// Returns the user, the group and, on Linux, the process id of the peer, as they were when the peer called
+    /// `connect(2)` or `listen(2)`.
     ///
     /// # Errors
     ///
-    /// As `getsockopt(2)` (`SO_PEERCRED`) or `getpeereid(3)`; `Unsupported` on another kernel than the system's.
+    /// As `getsockopt(2)` (`SO_PEERCRED`) or `getpeereid(3)`; `Unsupported` on a virtual kernel.
     #[doc(alias = "SO_PEERCRED")]
     #[doc(alias = "getpeereid")]
     pub fn peer_cred(&self) -> io::Result<PeerCred> {
         self.source.peer_cred()
     }
 
-    /// Sends as much of `bytes` as there is room for, waiting until there is some, and with the first of them
-    /// duplicates of `fds` (`SCM_RIGHTS`). The descriptors are sent once this returns, also if it
-    /// returns less than the length of `bytes`: send the rest without them, as with
+    /// Waits until there is room, sends as many of `bytes` as fit, and with the first of them
+    /// duplicates of `fds` (`SCM_RIGHTS`). When this returns, the descriptors have been sent, even if it
+    /// returns less than the length of `bytes`: then send the rest of the bytes without descriptors, for instance by
     /// [`write_all`](Self::write_all).
     ///
     /// # Errors
     ///
     /// `InvalidInput` if `bytes` is empty, or for more than 253 descriptors. As `sendmsg(2)`: `BrokenPipe` if the
-    /// peer is gone. `Unsupported` on another kernel than the system's.
+    /// peer is gone. `Unsupported` on a virtual kernel.
     ///
     /// # Cancellation
     ///
@@ -229,15 +231,15 @@ impl UnixStream {
         self.source.io(Direction::Write, send).await
     }
 
-    /// Reads what is there, waiting until something is, and the descriptors that were sent with it, at most
-    /// `limit` of them: the others are closed, and [`ReceivedFds::is_truncated`] is set. They are
+    /// Waits until there are bytes, reads them, and receives at most `limit` of the descriptors that were sent with
+    /// them. Further descriptors are closed, and [`ReceivedFds::is_truncated`] is set. The received descriptors are
     /// close-on-exec from the beginning; on macOS, which cannot do that, soon afterwards.
     ///
-    /// A read of another method closes the descriptors that were sent with its bytes.
+    /// The other read methods close the descriptors that were sent with their bytes.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `buffer` is empty. As `recvmsg(2)`. `Unsupported` on another kernel than the system's.
+    /// `InvalidInput` if `buffer` is empty. As `recvmsg(2)`. `Unsupported` on a virtual kernel.
     ///
     /// # Cancellation
     ///
@@ -252,8 +254,7 @@ impl UnixStream {
     }
 }
 
-/// Tries until there is room at the other end, of which no poller reports anything, and waits a growing time
-/// in between.
+/// Tries until there is room at the other end, with pauses that grow longer: no poller reports that room.
 pub(super) async fn retry<R>(mut attempt: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     const LONGEST_WAIT: Duration = Duration::from_millis(100);
     let mut wait = Duration::from_millis(1);

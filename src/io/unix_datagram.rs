@@ -1,8 +1,8 @@
 //! A socket of datagrams of the local domain (`unix(7)`) for coroutines.
 //!
-//! Datagrams are not lost: a sender waits while the queue of the receiver is full. If it is not connected
-//! to the receiver, epoll reports the sender's own room after each attempt, and not the receiver's: to wait for
-//! that would spin (R362).
+//! Datagrams are not lost: a sender waits while the queue of the receiver is full. If the sender is not connected
+//! to the receiver, epoll reports the room in the sender's own buffer, and not in the receiver's queue: a wait for this
+//! report would spin (R362).
 //!
 //! In asyncio: `create_datagram_endpoint` with `AF_UNIX`. In the notes: the I/O of coroutines (N4, N10).
 
@@ -20,8 +20,8 @@ use std::panic::Location;
 use std::path::Path;
 use std::task::{Context, Poll};
 
-/// A socket of datagrams inside one machine, on the system's kernel only. Dropping it closes it; its path
-/// stays.
+/// A Unix datagram socket (`unix(7)`), on the system's kernel only. Dropping it closes it, but does not remove its
+/// path.
 ///
 /// # Examples
 ///
@@ -44,13 +44,13 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    /// Binds a socket to `path`. Others can send to it at once, as the permissions of the folder and the
-    /// umask allow: if that matters, bind in a folder that only the right ones can enter.
+    /// Binds a socket to `path`. Other processes can send to it at once, if the permissions of the directory and the
+    /// umask allow it. If that matters, bind in a directory that only permitted users can enter.
     ///
     /// # Errors
     ///
-    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that says what is there. As `bind(2)`;
-    /// `Unsupported` on a loop of another kernel than the system's; or no loop is running here.
+    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that describes what exists at the path. As
+    /// `bind(2)`; `Unsupported` on a loop of a virtual kernel. An error if no loop is running here.
     #[track_caller]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
@@ -81,11 +81,11 @@ impl UnixDatagram {
         }
     }
 
-    /// Makes a socket without a name: it can send, and receive from a peer.
+    /// Makes a socket without a name. It can send, but other sockets cannot send to it by a name.
     ///
     /// # Errors
     ///
-    /// Too many descriptors; as [`bind`](Self::bind).
+    /// If no descriptor is left; as [`bind`](Self::bind).
     #[track_caller]
     pub fn unbound() -> io::Result<Self> {
         let make = || nonblocking(net::UnixDatagram::unbound()?);
@@ -96,7 +96,7 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Too many descriptors; as [`bind`](Self::bind).
+    /// If no descriptor is left; as [`bind`](Self::bind).
     #[doc(alias = "socketpair")]
     #[track_caller]
     pub fn pair() -> io::Result<(Self, Self)> {
@@ -108,7 +108,7 @@ impl UnixDatagram {
         ))
     }
 
-    /// Gives the socket a peer: [`send`](Self::send) sends there. A second call gives it another one.
+    /// Sets the peer, to which [`send`](Self::send) sends. A second call replaces the peer.
     ///
     /// # Errors
     ///
@@ -119,19 +119,19 @@ impl UnixDatagram {
             .with_std(|socket: &net::UnixDatagram| socket.connect(path))
     }
 
-    /// [`connect`](Self::connect) to a path or an abstract name.
+    /// Sets the peer, as [`connect`](Self::connect) does, to a path or an abstract name.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`connect`](Self::connect).
     pub fn connect_addr(&self, addr: &SocketAddr) -> io::Result<()> {
         self.source
             .with_std(|socket: &net::UnixDatagram| socket.connect_addr(addr))
     }
 
-    /// Sends a datagram to `to`, waiting until there is room. It is sent whole, or not at all. While the queue of
-    /// the receiver is full, this tries again after a growing time, up to 100 ms; [`send`](Self::send) on a
-    /// connected socket is woken.
+    /// Waits until there is room, and sends a datagram to `to`. It is sent whole, or not at all. While the queue of
+    /// the receiver is full, this tries again after pauses that grow up to 100 ms; [`send`](Self::send) on a
+    /// connected socket is woken by an event instead.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use std::panic::Location;
 use std::path::Path;
 use std::rc::Rc;
 
-/// A listening socket of the local domain. Dropping it closes it; the path stays, unless
+/// A listening Unix socket (`unix(7)`). Dropping it closes it, but does not remove the path, unless
 /// [`UnixListenerBuilder::remove_on_drop`] was set.
 ///
 /// # Examples
@@ -64,7 +64,7 @@ impl UnixListener {
 
     /// Listens on a path or, on Linux, on an abstract name
     /// ([`SocketAddrExt::from_abstract_name`](std::os::linux::net::SocketAddrExt::from_abstract_name)), which is
-    /// no file, has no mode, and goes with its last socket.
+    /// no file, has no mode, and vanishes with its last socket.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl UnixListener {
         Ok(Self::without_file(listening))
     }
 
-    /// The options of a listener.
+    /// Returns a builder, to set the options of a listener.
     #[must_use]
     pub fn builder() -> UnixListenerBuilder {
         UnixListenerBuilder {
@@ -93,7 +93,7 @@ impl UnixListener {
         }
     }
 
-    /// Takes a listener of the standard library over, as [`UnixStream::from_std`] does.
+    /// Makes a listener from one of the standard library, as [`UnixStream::from_std`] does for a stream.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl UnixListener {
         Ok(Self::without_file(listening))
     }
 
-    /// Makes a listener of a listening socket of another kernel: the kernel of the current loop's
+    /// Makes a listener from a listening socket of a virtual kernel: the kernel of the current loop's
     /// poller ([`Poller::kernel`](crate::poll::Poller::kernel)).
     ///
     /// # Errors
@@ -123,12 +123,12 @@ impl UnixListener {
         Self { file, listening }
     }
 
-    /// Accepts a connection, waiting until there is one. While no descriptor is left for it,
-    /// waits for one. [`UnixStream::peer_cred`] returns the credentials of the client.
+    /// Waits for a connection, and accepts it. While the process has no descriptor left, this waits until it has one.
+    /// [`UnixStream::peer_cred`] returns the credentials of the client.
     ///
     /// # Errors
     ///
-    /// Those of the listener itself; never those of one connection, nor want of descriptors.
+    /// Errors of the listener itself; never those of one connection, nor a lack of descriptors.
     /// A connection that the system will not register (`ENOMEM`, `ENOSPC`) is closed and
     /// reported ([`LoopHandle::on_unhandled`](crate::LoopHandle::on_unhandled)).
     ///
@@ -141,11 +141,11 @@ impl UnixListener {
         self.listening.accept(make).await
     }
 
-    /// The address that it listens on.
+    /// Returns the address on which the listener listens.
     ///
     /// # Errors
     ///
-    /// As `getsockname(2)`; `Unsupported` on another kernel than the system's.
+    /// As `getsockname(2)`; `Unsupported` on a virtual kernel.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let source = &self.listening.source;
         source.with_std(net::UnixListener::local_addr)
@@ -167,29 +167,29 @@ pub struct UnixListenerBuilder {
 }
 
 impl UnixListenerBuilder {
-    /// Sets the permissions of the path, for instance `0o600`: at most `0o777`. A client needs the right to
-    /// write. They hold before the first client can connect. By default they are what the umask
-    /// leaves of `0o777`. Some systems ignore them; on all, the permissions of the folder count.
+    /// Sets the permissions of the path, for instance `0o600`: at most `0o777`. A client needs the permission to
+    /// write. The permissions are set before the first client can connect. By default they are `0o777` without the
+    /// bits of the umask. Some systems ignore them; on all systems the permissions of the directory count.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.path.mode = Some(mode);
         self
     }
 
-    /// Replaces a socket that a server has left behind: one that no program has any more. That of a running
-    /// server is not replaced, nor is another kind of file. By default `false`: what is left behind is an
-    /// error, too.
+    /// Sets whether to replace a socket that an earlier server has left at the path, and that no process uses any
+    /// more. The socket of a running server is not replaced, nor is a file of another kind. By default `false`: then
+    /// a socket that was left behind is an error, too.
     ///
-    /// Programs that set this for paths of one folder take turns (`flock(2)` on the folder); one that finds
-    /// another at it gets [`SocketPathError::Busy`](super::SocketPathError::Busy).
+    /// Programs that set this for paths in one directory exclude each other (`flock(2)` on the directory). A program
+    /// that finds the directory locked gets [`SocketPathError::Busy`](super::SocketPathError::Busy).
     #[must_use]
     pub fn replace_stale(mut self, replace: bool) -> Self {
         self.path.replaces_stale = replace;
         self
     }
 
-    /// Removes the path when the listener is dropped, if this listener's socket is still there. By default
-    /// `false`. An error is ignored. A listener that is taken back by [`UnixListener::into_std`] leaves its path.
+    /// Sets whether the path is removed when the listener is dropped, if it still is the path of this listener's
+    /// socket. By default `false`. An error is ignored. [`UnixListener::into_std`] does not remove the path.
     #[doc(alias = "cleanup_socket")]
     #[must_use]
     pub fn remove_on_drop(mut self, remove: bool) -> Self {
@@ -209,10 +209,10 @@ impl UnixListenerBuilder {
     ///
     /// # Errors
     ///
-    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that says what is there. `InvalidInput` if the
-    /// path is empty, has a zero byte, or is longer than a socket's can be (107 bytes on Linux, 103 on the BSDs
-    /// and macOS), or for a mode above `0o777`. As `bind(2)`, `chmod(2)` and `listen(2)`: nothing is left
-    /// at the path then. `Unsupported` on a loop of another kernel than the system's. No loop is running here.
+    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that describes what exists at the path.
+    /// `InvalidInput` if the path is empty, has a zero byte, or is too long for a socket (more than 107 bytes on
+    /// Linux, 103 on the BSDs and macOS), or for a mode above `0o777`. As `bind(2)`, `chmod(2)` and `listen(2)`; then
+    /// nothing is left at the path. `Unsupported` on a loop of a virtual kernel. An error if no loop is running here.
     #[track_caller]
     pub fn bind(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let mut made = None;
