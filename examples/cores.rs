@@ -2,13 +2,13 @@
 //! number of the core that computed it.
 //!
 //! Each core has a loop of its own, which shares nothing with the others. `--by` selects how connections
-//! come to the cores: `shared` (all wait for one socket; the default), `per-core` (a socket for each),
-//! `round-robin` or `fewest` (one core hands them round).
+//! come to the cores: `shared` (all cores wait for one socket; the default), `per-core` (a socket for each core),
+//! `round-robin` or `fewest` (one core accepts, and sends connections to the others).
 //!
-//! SIGTERM and SIGINT drain it: no connection is accepted any more, one without a request is closed, and
-//! one with a part of a line has `--limit` milliseconds to send the rest. Then the server prints the
-//! connections of each core, and what was left. A second signal ends it at once. In asyncio such a server
-//! is several processes, one for each core.
+//! After SIGTERM or SIGINT the server shuts down: it accepts no connections, closes those without a request, and
+//! gives a client that has sent a part of a line `--limit` milliseconds to send the rest. Then the server prints the
+//! number of connections of each core, and the work that was left. A second signal ends it at once. In asyncio such a
+//! server consists of several processes, one for each core.
 //!
 //! ```text
 //! cargo run --release --example cores -- --addr 127.0.0.1:7007 --cores 2 --by round-robin

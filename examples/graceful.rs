@@ -8,7 +8,7 @@
 //! 1. The listener is closed.
 //! 2. A connection without a request is closed at once.
 //! 3. A connection with a request, or a part of a request line, has `--limit` milliseconds to finish.
-//! 4. The remaining tasks are dropped together with the loop. Its `CloseReport` lists them by name.
+//! 4. The remaining tasks are dropped together with the loop, and the `CloseReport` lists them by name.
 //!
 //! A second signal ends it at once. A thread reads the standard input, because that read blocks (N5). In asyncio the same server uses
 //! `Server.close`, `wait_for` (N14), and an `Event` in place of the `CancellationToken`.

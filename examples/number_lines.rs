@@ -1,8 +1,8 @@
-//! Numbers the lines of its standard input, as `nl` does, whatever that is: a terminal, a pipe, a file.
+//! Numbers the lines of its standard input, as `nl` does. The input may be a terminal, a pipe or a file.
 //!
-//! Standard input and output are `io::stdin` and `io::stdout`. No thread waits for the terminal, so the program ends
-//! as soon as it has the lines that it wants, though nothing more is typed. This is N4 and N10 of the notes; asyncio has
-//! `connect_read_pipe` for it, which refuses files.
+//! The program uses `io::stdin` and `io::stdout`. No thread waits for the terminal, so the program ends
+//! as soon as it has read the requested number of lines, even if nothing more is typed. This is N4 and N10 of the
+//! notes; asyncio has `connect_read_pipe` for this, which refuses files.
 //!
 //! ```text
 //! printf 'one\ntwo\nthree\n' | cargo run --release --example number_lines -- 2
@@ -13,7 +13,7 @@
 use readily::io::{BufReader, BufWriter, stdin, stdout};
 use std::error::Error;
 
-/// Copies lines with their numbers, up to the end or to `limit`.
+/// Copies lines with their numbers, until the end of the input, or until there are `limit` lines.
 async fn number(limit: usize) -> Result<(), Box<dyn Error>> {
     let mut input = BufReader::new(stdin()?);
     let mut output = BufWriter::new(stdout()?);

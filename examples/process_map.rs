@@ -1,9 +1,9 @@
-//! Hashes each file below a folder on all cores, with a line of progress.
+//! Hashes each file in a directory and below, on all cores, and prints its progress.
 //!
-//! The program needs three things for that: a table of jobs, `init` at the top of `main`, and a pool. A
-//! worker is this program, started again; `init` turns it into one. `map` gives the sums in the order of
-//! the files, and draws the next file only when there is a worker for it soon. The loop is free
-//! meanwhile: a timer prints the progress. N6 of the notes; in Python, `ProcessPoolExecutor.map`.
+//! The program needs three things for this: a table of jobs, `init` at the top of `main`, and a pool. A worker is
+//! this program, started again; in a worker, `init` runs the jobs and does not return. `map` gives the sums in the
+//! order of the files, and takes only a few files in advance. The loop is not blocked meanwhile: a timer prints the
+//! progress. This is N6 of the notes; in Python: `ProcessPoolExecutor.map`.
 //!
 //! ```text
 //! cargo run --release --example process_map -- src
@@ -23,10 +23,10 @@ use std::{env, fs, io};
 
 const USAGE: &str = "usage: process_map FOLDER";
 
-/// What workers can do.
+/// The functions that workers can run.
 const JOBS: JobTable = jobs![hash_file];
 
-/// The sum of a file (FNV-1a) and its length. Runs in a worker, and may take as long as it likes.
+/// Returns the hash of a file (FNV-1a) and its length. Runs in a worker, so it may compute for long.
 fn hash_file(path: PathBuf) -> Result<(u32, u64), String> {
     let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let sum = bytes.iter().fold(0x811c_9dc5, |sum: u32, byte| {
@@ -35,7 +35,7 @@ fn hash_file(path: PathBuf) -> Result<(u32, u64), String> {
     Ok((sum, bytes.len() as u64))
 }
 
-/// The regular files below `folder`, in order. Links are not followed.
+/// Returns the regular files below `folder`, sorted by path. Links are not followed.
 fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {

@@ -1,9 +1,9 @@
 //! A proxy for TCP: each connection is passed on to another host, byte for byte, in both directions.
 //!
-//! The host is looked up for each connection, and its addresses are tried as RFC 8305 has it. An end of one
-//! direction is passed on, and the other goes on. A connection over which nothing moves for a while is closed, and
-//! costs no buffer meanwhile; a peer that reads slowly slows the other one down. SIGTERM stops to accept, and
-//! waits for the connections up to the limit.
+//! The host is looked up for each connection, and its addresses are tried as in RFC 8305. When one direction ends,
+//! the proxy passes the end on, and the other direction goes on. A connection without traffic has no buffer, and is
+//! closed after a time limit. If one peer reads slowly, the proxy reads slowly from the other. After SIGTERM the
+//! proxy accepts no more, and waits for the connections up to the limit.
 //!
 //! ```text
 //! cargo run --release --example http -- --addr 127.0.0.1:8080 &

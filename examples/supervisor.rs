@@ -1,14 +1,14 @@
 //! A supervisor: it starts a command, starts it again when it fails, and forwards signals to it.
 //!
-//! - A command that exits with success ends the supervisor.
-//! - One that fails is started again after a delay, which doubles with each failure in a row, up to
-//!   `--longest` milliseconds. A run of more than that time begins the delays anew.
+//! - When the command exits with success, the supervisor ends.
+//! - When the command fails, it is started again after a delay, which doubles with each failure in a row, up to
+//!   `--longest` milliseconds. After a run that took longer than this, the delay begins at its first value again.
 //! - SIGTERM, SIGINT and SIGHUP are forwarded to the command. After SIGTERM or SIGINT it is not started
 //!   again, and is killed if it has not ended within `--limit` milliseconds.
 //! - After `--failures` failures in a row the supervisor gives up.
 //!
-//! The command has a process group of its own, so Ctrl-C reaches it only through the supervisor, and
-//! what it has started in the background is killed with it. In asyncio: `create_subprocess_exec` and
+//! The command has its own process group. So Ctrl-C reaches it only through the supervisor, and when it ends, the
+//! processes that it has started in the background are killed. In asyncio: `create_subprocess_exec` and
 //! `add_signal_handler`.
 //!
 //! ```text
@@ -34,7 +34,7 @@ struct Options {
     command: Vec<String>,
 }
 
-/// The signals that are forwarded. Listeners remember, so none is lost between two waits.
+/// The listeners for the signals that are forwarded. A listener stores its signal, so none is lost between two waits.
 struct Signals {
     term: SignalListener,
     int: SignalListener,

@@ -4,20 +4,20 @@ use crate::head::Request;
 
 /// The longest answer, in bytes.
 const LONGEST: usize = 1 << 30;
-/// What answers consist of.
+/// The bytes of a generated answer.
 pub(crate) const BYTES: [u8; 16 << 10] = [b'x'; 16 << 10];
 
 /// The header `Connection` of an answer.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Connection {
-    /// None: a client of HTTP/1.1 takes the connection for one that goes on.
+    /// No header: in HTTP/1.1 the connection then goes on.
     Default,
     KeepAlive,
     Close,
 }
 
 impl Connection {
-    /// What becomes of the connection behind the answer to this request.
+    /// Selects the header for the answer to this request.
     pub(crate) fn after(request: &Request, is_last: bool) -> Self {
         match request.keep_alive && !is_last {
             false => Self::Close,
@@ -27,7 +27,7 @@ impl Connection {
     }
 }
 
-/// An answer: its head, a body, and so many of [`BYTES`].
+/// An answer: its status, a body, and a number of bytes of [`BYTES`] after it.
 pub(crate) struct Answer<'a> {
     status: u16,
     length: usize,

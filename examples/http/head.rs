@@ -1,14 +1,14 @@
-//! The head of a request, and what is checked of it.
+//! The head of a request, and its checks.
 
 use httparse::{EMPTY_HEADER, Header, Status};
 
-/// The most headers.
+/// The largest number of headers.
 const HEADERS: usize = 64;
 /// The longest head, in bytes.
 pub(crate) const HEAD: usize = 16 << 10;
 /// The longest body, in bytes.
 pub(crate) const LONGEST_BODY: usize = 1 << 20;
-/// How a head ends; clients that send no carriage returns are served, too.
+/// The ends of a head. The second one is for clients that send no carriage returns.
 pub(crate) const ENDS: [&[u8]; 2] = [b"\n\r\n", b"\n\n"];
 
 /// How a body is sent.
@@ -18,20 +18,20 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// What the server uses of a head.
+/// The parts of a head that the server uses.
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
-    /// HTTP/1.0, in which a connection is kept alive only if both sides say so.
+    /// HTTP/1.0, in which a connection is kept alive only if both sides send the header.
     pub(crate) is_old: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(crate) expects: bool,
 }
 
 impl Request {
-    /// Parses a whole head. An error is the status to answer.
+    /// Parses a whole head. An error is the status of the answer.
     pub(crate) fn parse(head: &[u8]) -> Result<Self, u16> {
         let mut headers = [EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -80,8 +80,8 @@ fn is(header: &Header<'_>, name: &str) -> bool {
     header.name.eq_ignore_ascii_case(name)
 }
 
-/// How the body is sent (RFC 9112, section 6). A request that could be read in two ways is refused: a proxy
-/// before this server might have read it in the other one.
+/// Returns how the body is sent (RFC 9112, section 6). An ambiguous request is refused, because a proxy in front of
+/// this server might have read it in the other way.
 fn framing(headers: &[Header<'_>], is_old: bool) -> Result<Framing, u16> {
     let mut lengths = headers.iter().filter(|header| is(header, "content-length"));
     let mut codings = headers

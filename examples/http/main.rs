@@ -1,10 +1,10 @@
 //! A small HTTP/1.1 server: keep-alive, pipelining, chunked bodies, limits.
 //!
-//! `GET /?n=K` answers K bytes, `POST /` answers the body of the request, and `HEAD` is as `GET` without
-//! the bytes. Each connection is a task. Requests that arrive together are answered together. A large
-//! answer is written in parts, so a client that reads slowly costs no memory; one that does not read, or
-//! sends its request too slowly, is disconnected. A head, a body, an answer and the number of connections
-//! have limits. SIGTERM lets the requests finish that have begun.
+//! The answer to `GET /?n=K` has K bytes, the answer to `POST /` is the body of the request, and `HEAD` is as `GET`
+//! without the bytes. Each connection is a task. Answers to requests that arrive together are written together. A large
+//! answer is written in parts, so a client that reads slowly costs little memory. A client that does not read, or
+//! sends its request too slowly, is disconnected. The size of a head, of a body and of an answer, and the number of
+//! connections, have limits. After SIGTERM, requests that have begun are finished.
 //!
 //! ```text
 //! cargo run --release --example http -- --addr 127.0.0.1:8080
@@ -64,7 +64,7 @@ async fn serve(stream: TcpStream, stop: CancellationToken, idle: Duration) -> io
     Ok(())
 }
 
-/// Awaits a part of a request, or finds the status to answer.
+/// Awaits a part of a request. The inner error is the status of the answer, the outer one ends the connection.
 async fn part<T>(
     answers: &mut Answers<'_>,
     part: impl Future<Output = Result<T, Wrong>>,

@@ -1,10 +1,10 @@
-//! Reading a request: its head, and its body.
+//! Reads the head and the body of a request.
 
 use crate::head::{ENDS, Framing, LONGEST_BODY, Request};
 use readily::io::{BufReader, ReadError, TcpStream};
 use std::io;
 
-/// Why there is no request: the status to answer, or the stream has failed.
+/// Why there is no request: it is wrong, with the status of the answer; or the stream has failed.
 pub(crate) enum Wrong {
     Status(u16),
     Io(io::Error),
@@ -70,7 +70,7 @@ pub(crate) async fn body(
     }
 }
 
-/// Reads so many bytes more.
+/// Reads `length` more bytes.
 async fn append(
     reader: &mut BufReader<&TcpStream>,
     mut length: usize,

@@ -1,21 +1,21 @@
-//! The body of a request that is sent in chunks, as its bytes come.
+//! Decodes the body of a request that is sent in chunks, as its bytes arrive.
 
 use crate::head::LONGEST_BODY;
 
 /// The longest line between two chunks, in bytes.
 const LINE: usize = 16 << 10;
 
-/// How much of a body has come.
+/// The part of a body that has arrived.
 #[derive(Default)]
 pub(crate) struct Chunks {
     body: Vec<u8>,
-    /// The bytes that the headers behind the body have taken; `None` before them.
+    /// The length of the trailers so far; `None` before the last chunk.
     trailers: Option<usize>,
 }
 
 impl Chunks {
-    /// Takes whole lines and chunks from the input. Returns the body if that was its end; an error is the status to
-    /// answer.
+    /// Takes whole lines and chunks from the input. Returns the body if its end has arrived. An error is the status of
+    /// the answer.
     pub(crate) fn take_from(&mut self, input: &mut Vec<u8>) -> Result<Option<Vec<u8>>, u16> {
         let mut taken = 0;
         let ended = loop {

@@ -1,7 +1,8 @@
-//! The HTTP/1.1 server of the example `http`, by callbacks: a protocol for each connection.
+//! The HTTP/1.1 server of the example `http` with callbacks: a protocol for each connection.
 //!
-//! It answers the same, with the same limits. What is a loop there, is a state here: a call that brings bytes goes on
-//! where the one before had to stop, for want of input or of room for the answer.
+//! It gives the same answers, with the same limits; but a client beyond the limit of connections waits, and gets no
+//! `503`. The loop of a coroutine there is a stored state here (`Next`): each call continues where the last one had to
+//! stop because it needed more input, or room for the answer.
 //!
 //! ```text
 //! cargo run --release --example http_callbacks -- --addr 127.0.0.1:8080
@@ -29,25 +30,25 @@ use readily::transport::{Protocol, Transport};
 use std::error::Error;
 use std::time::Duration;
 
-/// What comes next.
+/// The next step of a connection.
 enum Next {
     Head,
     Body(Request, Chunks),
-    /// So many bytes of an answer, behind which the connection goes on or ends.
+    /// To write so many bytes of an answer. After it the connection goes on or ends.
     Answer(usize, Connection),
-    /// Nothing: the client is to read the last answer, and to close.
+    /// None: the server waits until the client has read the last answer and has closed.
     Close,
 }
 
 struct Http {
     next: Next,
     input: Vec<u8>,
-    /// No head ends in the bytes before this: each byte is searched once.
+    /// The end of a head does not begin before this index, so each byte is searched once.
     searched: usize,
     idle: Duration,
-    /// The server ends after this answer.
+    /// The server shuts down: this connection ends after its answer.
     is_last: bool,
-    /// The client has ended its side, and gets the answers to what it has sent.
+    /// The client has ended its side; it still gets the answers to the requests that it has sent.
     has_ended: bool,
 }
 
@@ -102,7 +103,7 @@ impl Protocol for Http {
 }
 
 impl Http {
-    /// Reads and answers until there is no input, or no room. Whether a step was made.
+    /// Reads requests and answers them until there is no input, or no room. Returns whether a step was made.
     fn go_on(&mut self, transport: &Transport) -> bool {
         let (_, high) = transport.get_write_buffer_limits();
         let mut has_moved = false;
@@ -120,7 +121,7 @@ impl Http {
         has_moved
     }
 
-    /// Makes one step: `false` if there is too little input. An error is the status to answer.
+    /// Makes one step; `false` if there is too little input. An error is the status of the answer.
     fn step(&mut self, transport: &Transport) -> Result<bool, u16> {
         match &mut self.next {
             Next::Head => {
@@ -173,8 +174,8 @@ impl Http {
         Ok(true)
     }
 
-    /// Answers a request that cannot be served. Then the connection ends, once the client has read this: a close with
-    /// input that was not read would be a reset.
+    /// Answers a request that cannot be served, and ends this side. The connection is closed when the client has ended
+    /// its side: a close while input is unread would send a reset.
     fn refuse(&mut self, transport: &Transport, status: u16) {
         let answer = Answer::status(status);
         let _ = transport.write(&answer.head(Connection::Close));

@@ -1,14 +1,14 @@
 //! A small Redis: a server for `redis-cli` and `redis-benchmark`, with keys that expire.
 //!
-//! Each connection is a task. All of them use one store, which needs no lock, because they run on one
-//! thread and a command has no `await` (N12). A key that expires has a timer of the loop (N1). Commands
-//! that arrive together are answered together: the answers are collected until the next command has not
-//! arrived yet, or until they are many.
+//! Each connection is a task. All of them use one store, which needs no lock, because they run on one thread and a
+//! command has no `await` (N12). A key that expires has a timer of the loop (N1). Answers to commands that arrive
+//! together are written together: the server collects them until no further command has arrived, or until they are
+//! large.
 //!
-//! It knows PING, ECHO, GET, SET (with EX, PX, NX, XX), DEL, EXISTS, INCR, INCRBY, DECR, MGET, TTL, PTTL,
-//! DBSIZE, FLUSHALL and QUIT. A command, an argument, the memory of all keys and the number of connections
-//! have limits; a client that is idle for too long, or that does not read, is disconnected. SIGTERM lets
-//! the commands finish that have begun.
+//! It knows PING, ECHO, GET, SET (with EX, PX, NX, XX), DEL, EXISTS, INCR, INCRBY, DECR, MGET, TTL, PTTL, DBSIZE,
+//! FLUSHALL and QUIT. A command, an argument, the memory of all keys and the number of connections have limits; a
+//! client that is idle for too long, or that does not read, is disconnected. After SIGTERM, commands that have begun
+//! are finished.
 //!
 //! ```text
 //! cargo run --release --example redis -- --addr 127.0.0.1:6380
