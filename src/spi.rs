@@ -33,26 +33,26 @@ use std::time::{Duration, Instant};
 ///
 /// # Panics
 ///
-/// If they do not.
+/// If the tables do not agree.
 pub fn check_invariants(handle: &LoopHandle) {
     handle.check_invariants();
 }
 
-/// Leaves to `seed` what the loop promises nothing about: the order of the tasks that are ready. For tests.
+/// Lets a seed select the order of the tasks that are ready in one turn, which the loop does not promise. For tests.
 pub fn shuffle_ready(handle: &LoopHandle, seed: Option<u64>) {
     handle.shuffle_ready(seed);
 }
 
-/// Whether the order of ready tasks is left to a seed: see [`shuffle_ready`].
+/// Whether a seed selects the order of ready tasks: see [`shuffle_ready`].
 #[must_use]
 pub fn shuffles_ready(handle: &LoopHandle) -> bool {
     handle.shuffles_ready()
 }
 
-/// Registers what a future of your own waits for: edge-triggered, in both directions, for life. `on_event`
-/// runs for each event, with all its facts. No event closes the descriptor, nor does a panic of `on_event`;
-/// [`LoopHandle::remove`] does. `is_nonblocking` saves the calls that make it so. A
-/// [`Async`](crate::io::Async) and the streams are registered in the same way.
+/// Registers a descriptor for a future of your own: edge-triggered, in both directions, until it is removed.
+/// `on_event` runs for each event, with all its facts. Neither an event nor a panic of `on_event` closes the
+/// descriptor; [`LoopHandle::remove`] does. Pass `is_nonblocking` if the descriptor is non-blocking already, to save
+/// the system calls. An [`Async`](crate::io::Async) and the streams are registered in the same way.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ where
     handle.register_source_from(Location::caller(), descriptor.into(), fd_state, on_event)
 }
 
-/// The directions in which [`LoopHandle::rearm`] does something on this loop's poller:
+/// Returns the directions in which [`LoopHandle::rearm`] has an effect on this loop's poller:
 /// [`Poller::rearm_interest`](crate::poll::Poller::rearm_interest).
 #[must_use]
 pub fn rearm_interest(handle: &LoopHandle) -> Interest {
@@ -82,8 +82,8 @@ pub fn rearm_interest(handle: &LoopHandle) -> Interest {
 }
 
 /// Delivers a signal to the listeners of one loop, as if the process had received it, and returns how many
-/// there are. For kernels in memory, on which a listener changes nothing of the process. On another loop this
-/// does not replace the signal: other loops do not hear it.
+/// there are. For kernels in memory, on which a listener does not change the process. Listeners of other loops are not
+/// notified.
 ///
 /// # Panics
 ///

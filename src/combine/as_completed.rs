@@ -54,15 +54,15 @@ where
     }
 }
 
-/// What [`as_completed`] returns.
+/// The outputs of [`as_completed`], which come one by one from [`next`](AsCompleted::next).
 #[must_use = "nothing runs unless the next one is awaited"]
 pub struct AsCompleted<F: Future> {
     set: PollSet<F>,
 }
 
 impl<F: Future> AsCompleted<F> {
-    /// The next that is done: its number, from zero in the order in which they were given, and its
-    /// output. `None` when all have been had.
+    /// Waits for the next future that is done, and returns its position in the list, from zero, and its
+    /// output. `None` when all outputs have been returned.
     ///
     /// # Panics
     ///
@@ -85,7 +85,7 @@ impl<F: Future> AsCompleted<F> {
         next
     }
 
-    /// How many are still to come.
+    /// Returns how many outputs are still to come.
     #[must_use]
     pub fn left(&self) -> usize {
         self.set.left()

@@ -112,7 +112,7 @@ pub trait Gather<M> {
     fn gather(self) -> impl Future<Output = Self::Output>;
 }
 
-/// What can be gathered up to the first error.
+/// The arguments of [`try_gather`]: an iterator or a tuple. `M` distinguishes the two, and is inferred.
 pub trait TryGather<M> {
     /// What comes of it, if all goes well.
     type Output;
@@ -123,11 +123,11 @@ pub trait TryGather<M> {
     fn try_gather(self) -> impl Future<Output = Result<Self::Output, Self::Error>>;
 }
 
-/// Marks what is iterated over.
+/// Marks arguments that are iterators.
 #[doc(hidden)]
 pub struct Iterated;
 
-/// Marks tuples.
+/// Marks arguments that are tuples.
 #[doc(hidden)]
 pub struct Tuple;
 

@@ -58,12 +58,12 @@ where
     futures.race_from(|_| 0)
 }
 
-/// As [`race`], but a tie is won by anyone: the first look is at one that is drawn by lot, and
-/// goes on from there in their order and round.
+/// As [`race`], but if several futures are ready, a random one wins: the polls of a round begin at a random future,
+/// and go on from there in the order of the list.
 ///
-/// So in a loop none that is ready is passed over for ever, however busy the others are. The lots
-/// come from the loop, and from the seed of [`shuffle_ready`](crate::spi::shuffle_ready)
-/// where there is one: the same program draws the same ones. Outside a loop it is [`race`].
+/// So if a program repeats such a race in a loop, no ready future is passed over for ever. The random numbers
+/// come from the event loop, or from the seed of [`shuffle_ready`](crate::spi::shuffle_ready)
+/// if there is one: then each run of the program has the same ones. Outside an event loop this is [`race`].
 ///
 /// # Panics
 ///

@@ -12,7 +12,7 @@ use crate::task::budget;
 use std::future::poll_fn;
 use std::pin::pin;
 
-/// What [`select`] of two gives: which, and its output.
+/// The result of [`select`] for a pair: which of the two was done, and its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Either<A, B> {
     /// The first was done.
@@ -22,7 +22,7 @@ pub enum Either<A, B> {
 }
 
 impl<T> Either<T, T> {
-    /// The output, whichever it was of.
+    /// Returns the output, of either future.
     pub fn into_inner(self) -> T {
         match self {
             Self::Left(value) | Self::Right(value) => value,

@@ -57,7 +57,7 @@ where
     spawn(future).into()
 }
 
-/// What [`shield`] returns.
+/// The future of [`shield`]: the task goes on when this is dropped.
 #[must_use = "use `drop` to go on without waiting for it"]
 pub struct Shielded<T: 'static> {
     /// `Some` until this is dropped.
@@ -76,7 +76,7 @@ impl<T: 'static> From<Task<T>> for Shielded<T> {
 }
 
 impl<T: 'static> Shielded<T> {
-    /// The task without its result: to ask, to name and to cancel it.
+    /// Returns a reference to the task without its result: to inspect, to name and to cancel the task.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         self.task.as_ref().expect("it is there").task_ref()
@@ -88,7 +88,7 @@ impl<T: 'static> Shielded<T> {
         self.task.as_ref().expect("it is there").done()
     }
 
-    /// Whether the task was cancelled: by its [`TaskRef`], as dropping this does not cancel it.
+    /// Whether the task was cancelled, by its [`TaskRef`]: dropping this does not cancel it.
     #[must_use]
     pub fn cancelled(&self) -> bool {
         self.task.as_ref().expect("it is there").cancelled()
@@ -104,15 +104,15 @@ impl<T: 'static> Shielded<T> {
         self.task.as_mut().expect("it is there").result()
     }
 
-    /// The task itself.
+    /// Returns the handle of the task.
     pub fn into_task(mut self) -> Task<T> {
         self.task.take().expect("it is there")
     }
 }
 
 impl<T: 'static, E: fmt::Display + 'static> Shielded<Result<T, E>> {
-    /// Reports an error that is never returned to a waiter to [`on_unhandled`](crate::LoopHandle::on_unhandled), as
-    /// [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed): if this was dropped before it gave its result.
+    /// If this is dropped before it has returned the result of the task, reports an error of the task to
+    /// [`on_unhandled`](crate::LoopHandle::on_unhandled), as [`Unhandled::TaskFailed`](crate::Unhandled::TaskFailed).
     pub fn telling_errors(mut self) -> Self {
         self.detach = Some(Task::detach_reporting);
         self

@@ -63,7 +63,7 @@ impl TaskHandle for TaskRef {
     }
 }
 
-/// The end of a task, and whether it failed; its result stays where it is.
+/// The future of the end of a task, and of whether it failed. Does not take the result.
 pub struct Ended<'a, T: 'static> {
     task: &'a mut Task<T>,
     failed: &'a dyn Fn(&T) -> bool,
@@ -84,7 +84,7 @@ impl<T: 'static> Future for Ended<'_, T> {
     }
 }
 
-/// The same of a task without its type.
+/// As [`Ended`], for a task without its type.
 pub struct EndedRef<'a> {
     task: &'a TaskRef,
     wait: WaitDone,

@@ -17,11 +17,11 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// What [`wait`] waits for.
+/// The condition that ends a [`wait`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReturnWhen {
-    /// The end of one, however it ended.
+    /// Waits for the first task to end, with or without a failure.
     FirstCompleted,
     /// Waits for the first task that fails, or for all to end. A panic is a failure; being cancelled
     /// is not.
@@ -30,7 +30,7 @@ pub enum ReturnWhen {
     /// that, a wait for tasks that return a `Result` ends when all have ended. For those, write
     /// `wait(&mut tasks, ReturnWhen::FirstException).failing_if(Result::is_err)`.
     FirstException,
-    /// The end of all.
+    /// Waits for all tasks to end.
     AllCompleted,
 }
 
@@ -109,7 +109,7 @@ pub fn wait<K: TaskHandle>(tasks: &mut Vec<K>, when: ReturnWhen) -> Wait<'_, K> 
 /// Whether a value counts as a failure.
 type Failing<'a, V> = Box<dyn Fn(&V) -> bool + 'a>;
 
-/// What [`wait`] returns: to be awaited.
+/// The future of [`wait`].
 #[must_use = "it does nothing unless it is awaited"]
 pub struct Wait<'a, K: TaskHandle> {
     tasks: &'a mut Vec<K>,
@@ -119,9 +119,8 @@ pub struct Wait<'a, K: TaskHandle> {
 }
 
 impl<'a, K: TaskHandle> Wait<'a, K> {
-    /// Waits no longer than `limit`, counted from the first poll. Then it returns what has ended,
-    /// which may be none; that the time was up is no error. A task that has ended by then is
-    /// among them ([T6]).
+    /// Limits the wait to `limit`, counted from the first poll. When the limit has passed, the wait returns the tasks
+    /// that have ended, perhaps none; this is no error. A task that has ended by then is always among them ([T6]).
     ///
     /// [T6]: crate::book::invariants#t6
     pub fn limit(mut self, limit: Duration) -> Self {
@@ -129,8 +128,8 @@ impl<'a, K: TaskHandle> Wait<'a, K> {
         self
     }
 
-    /// Takes it for a failure, beside a panic, if `failed` says so of a task's value: `Result::is_err`
-    /// where that is a `Result`. It is asked once for each task.
+    /// Counts a task as failed also if `failed` returns `true` for its value: use `Result::is_err`
+    /// if the value is a `Result`. `failed` is called once for each task.
     pub fn failing_if(mut self, failed: impl Fn(&K::Value) -> bool + 'a) -> Self {
         self.failed = Box::new(failed);
         self

@@ -11,8 +11,8 @@ use super::task_group::TaskGroup;
 use std::borrow::Cow;
 
 impl<E: 'static> TaskGroup<E> {
-    /// [`run`](Self::run) for a group that may be [cancelled](Self::cancel), which is then no error:
-    /// `None` if `body` was dropped for it.
+    /// Runs a group as [`run`](Self::run) does, for a group that may be [cancelled](Self::cancel): returns `None` if a
+    /// cancellation has dropped `body`, and no error.
     ///
     /// # Errors
     ///

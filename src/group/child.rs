@@ -13,7 +13,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// What went wrong in one child of a group, or in its body.
+/// The failure of one child of a group, or of the body.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ChildError<E> {
@@ -37,8 +37,8 @@ impl<E: fmt::Debug> fmt::Debug for ChildError<E> {
     }
 }
 
-/// All that went wrong in a group, in the order in which it did; empty if the group was
-/// [cancelled](crate::TaskGroup::cancel) and nothing did.
+/// The error of a group: all failures, in the order of time. There is none if the group was
+/// [cancelled](crate::TaskGroup::cancel) and nothing failed.
 #[doc(alias = "ExceptionGroup")]
 #[derive(Debug)]
 #[non_exhaustive]
@@ -117,7 +117,8 @@ impl ChildFailed {
     }
 }
 
-/// A child of a group: await it for its value. Dropping it changes nothing.
+/// The handle of a child of a group: awaiting it gives the child's value. Dropping the handle does not affect the
+/// child.
 ///
 /// # Cancellation
 ///
@@ -162,13 +163,13 @@ impl<V: 'static> Child<V> {
         self.task.cancel_with(reason)
     }
 
-    /// The reason given to the call that cancelled it, from that call on.
+    /// Returns the reason that was given to the call that cancelled the child, from that call on.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<Cow<'static, str>> {
         self.task.cancel_reason()
     }
 
-    /// Whether the child has ended, in whichever way.
+    /// Whether the child has ended, for whatever reason.
     #[must_use]
     pub fn done(&self) -> bool {
         self.task.done()
@@ -180,7 +181,7 @@ impl<V: 'static> Child<V> {
         self.task.cancelled()
     }
 
-    /// The state of the child's task.
+    /// Returns the state of the child's task.
     #[must_use]
     pub fn state(&self) -> TaskState {
         self.task.state()
@@ -205,7 +206,7 @@ impl<V: 'static> Child<V> {
         }
     }
 
-    /// The child's task without its value: to name it, to ask for its state, to cancel it.
+    /// Returns a reference to the child's task without its value: to name the task, to inspect it, to cancel it.
     #[must_use]
     pub fn task_ref(&self) -> TaskRef {
         self.task.clone()

@@ -54,14 +54,14 @@ impl<T: 'static> Default for JoinSet<T> {
 }
 
 impl<T: 'static> JoinSet<T> {
-    /// An empty set. It needs no loop yet.
+    /// Creates an empty set. This needs no loop.
     pub fn new() -> Self {
         Self {
             queue: CompletionQueue::default(),
         }
     }
 
-    /// Runs `future` as a task of the loop that is running here, and of this set.
+    /// Runs `future` as a task of the current loop, and adds the task to this set.
     ///
     /// # Panics
     ///
@@ -74,7 +74,7 @@ impl<T: 'static> JoinSet<T> {
         self.insert(spawn(future))
     }
 
-    /// The same on a loop that is at hand, in a callback for one.
+    /// As [`spawn`](Self::spawn), but on the loop of `handle`, for instance in a callback.
     #[track_caller]
     pub fn spawn_on<F>(&mut self, handle: &LoopHandle, future: F) -> TaskRef
     where
@@ -96,7 +96,7 @@ impl<T: 'static> JoinSet<T> {
         self.queue.len()
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -135,18 +135,19 @@ impl<T: 'static> JoinSet<T> {
         .await
     }
 
-    /// The same without waiting: `None` also if none has ended.
+    /// As [`join_next`](Self::join_next), without waiting: returns `None` also if no task has ended.
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
         self.queue.pop().map(|(_, result)| result)
     }
 
-    /// Cancels all that have not ended; their ends can still be taken.
+    /// Cancels all tasks that have not ended. They stay in the set, and [`join_next`](Self::join_next) returns their
+    /// ends.
     #[doc(alias = "abort_all")]
     pub fn cancel_all(&mut self) {
         self.cancel_all_with("its set was cancelled");
     }
 
-    /// The same with a reason, for [`JoinError::reason`].
+    /// As [`cancel_all`](Self::cancel_all), with a reason for [`JoinError::reason`].
     pub fn cancel_all_with(&mut self, reason: impl Into<Cow<'static, str>>) {
         self.queue.cancel(reason.into());
     }
@@ -182,7 +183,7 @@ impl<T: 'static> JoinSet<T> {
         }
     }
 
-    /// Lets all go on alone: the set is empty then. Results that were there are dropped.
+    /// Detaches all tasks, which go on, and leaves the set empty. The results of tasks that have ended are dropped.
     pub fn detach_all(&mut self) {
         drop(self.queue.take());
     }

@@ -26,8 +26,8 @@ pub struct TaskGroup<E: 'static> {
 }
 
 impl<E: 'static> TaskGroup<E> {
-    /// Runs `body`, and the children that it spawns, until all have ended ([G1]). The first that
-    /// fails, child or body, ends all others: each is dropped where it waits.
+    /// Runs `body`, and the children that it spawns, until all have ended ([G1]). When the first of them
+    /// fails, child or body, all others are cancelled: each is dropped at its `await`.
     ///
     /// `body` may borrow from its surroundings. Children may not: they are tasks of the loop, and
     /// if this future is leaked they go on, so they own what they need (an `Rc` will do). For
@@ -84,8 +84,8 @@ impl<E: 'static> TaskGroup<E> {
         Self::drive(true, body, value_or_error)
     }
 
-    /// [`run`](Self::run) without the first part: what fails ends itself only. It returns when
-    /// all have run to their ends, with all errors ([G1], [G2]).
+    /// Runs `body`, and the children that it spawns, until all have ended, as [`run`](Self::run) does; but a failure
+    /// does not cancel the others. Returns all errors ([G1], [G2]).
     ///
     /// # Errors
     ///
@@ -227,13 +227,13 @@ impl<E: 'static> TaskGroup<E> {
         child
     }
 
-    /// How many children have not been seen to their ends yet.
+    /// Returns the number of children whose ends the group has not handled yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.state.queue.len()
     }
 
-    /// Whether there is none.
+    /// Whether [`len`](Self::len) is zero.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -18,7 +18,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-/// A request to end, shared by many tasks and callbacks. Clones refer to the same token.
+/// A request to end, which tasks and callbacks can wait for. Clones refer to the same token.
 ///
 /// A token belongs to its thread. To cancel it from another thread, send a closure with
 /// [`RemoteHandle::call_soon`](crate::RemoteHandle::call_soon) that cancels the token on its own thread.
@@ -48,7 +48,7 @@ pub struct CancellationToken {
     node: Rc<Node>,
 }
 
-/// Names a callback of one token; to all others it is unknown.
+/// Identifies a callback of one token; all other tokens reject it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CancelKey(u64);
 
@@ -59,7 +59,7 @@ impl Default for CancellationToken {
 }
 
 impl CancellationToken {
-    /// A token of its own. It needs no loop.
+    /// Creates a token without a parent. This needs no loop.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -67,8 +67,8 @@ impl CancellationToken {
         }
     }
 
-    /// A token that is cancelled with this one, and can be cancelled alone. Of one that was
-    /// dropped or cancelled nothing stays here.
+    /// Creates a child token, which is cancelled together with this one, and can also be cancelled alone. This token
+    /// keeps no memory for children that were dropped or cancelled.
     #[must_use]
     pub fn child_token(&self) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl CancellationToken {
         }
     }
 
-    /// Cancels this token and all below it. `true` exactly if it was not cancelled before.
+    /// Cancels this token and all its descendants. Returns `true` exactly if this token was not cancelled before.
     ///
     /// All of them are cancelled before any user code runs ([G4]). Then the waiters are woken and the
     /// callbacks queued, from this token downwards.
@@ -86,14 +86,14 @@ impl CancellationToken {
     ///
     /// # Panics
     ///
-    /// If a waker does, outside a loop.
+    /// If a waker panics, outside a loop.
     ///
     /// [G4]: crate::book::invariants#g4
     pub fn cancel(&self) -> bool {
         self.node.cancel(None)
     }
 
-    /// The same, and says why: see [`reason`](Self::reason).
+    /// As [`cancel`](Self::cancel), with a reason: see [`reason`](Self::reason).
     ///
     /// # Panics
     ///
@@ -102,19 +102,19 @@ impl CancellationToken {
         self.node.cancel(Some(reason.into().into()))
     }
 
-    /// Whether it was cancelled.
+    /// Whether this token was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.node.is_cancelled()
     }
 
-    /// Returns the reason of the cancellation, if one was given here or above.
+    /// Returns the reason of the cancellation, if one was given to this token or to an ancestor.
     #[must_use]
     pub fn reason(&self) -> Option<Rc<str>> {
         self.node.reason()
     }
 
-    /// Waits until it is cancelled.
+    /// Waits until this token is cancelled.
     ///
     /// # Cancellation
     ///
@@ -127,11 +127,12 @@ impl CancellationToken {
         }
     }
 
-    /// Runs `future` until it is done, or this is cancelled: `None`, and then `future` is dropped
-    /// before this returns.
+    /// Runs `future` until it is done, or until this token is cancelled: then `future` is dropped, and this returns
+    /// `None`.
     ///
-    /// However busy `future` is, it hears of it. An output that is there wins over a token that is cancelled at the same moment, as a value
-    /// wins over a timeout. With one that was cancelled from the start, `future` is not polled.
+    /// Even a `future` that is always ready is dropped after a cancellation. If `future` is done at the moment of the
+    /// cancellation, its output is returned, as with a timeout. If the token was cancelled before the first poll,
+    /// `future` is not polled.
     ///
     /// # Cancellation
     ///
@@ -164,13 +165,13 @@ impl CancellationToken {
         output
     }
 
-    /// Calls `callback`, soon, on the loop that is running here, when this is cancelled; if it is
-    /// already, also soon. Callbacks of one token run in the order in which they were added. If
-    /// this is dropped, or that loop is gone, they are dropped.
+    /// Queues `callback` on the current loop when this token is cancelled; at once, if it is cancelled
+    /// already. Callbacks of one token run in the order in which they were added. If
+    /// the token is dropped, or the loop is gone, the callbacks are dropped.
     ///
     /// # Panics
     ///
-    /// Outside a loop, which would have to run the callback.
+    /// Outside a loop, because no loop would run the callback.
     ///
     /// # Examples
     ///
@@ -197,17 +198,17 @@ impl CancellationToken {
         CancelKey(self.node.add(home, Box::new(callback)))
     }
 
-    /// Takes a callback back; `false` if it has been queued already, or taken back.
+    /// Removes a callback; `false` if it has been queued already, or was removed before.
     pub fn remove_on_cancel(&self, key: CancelKey) -> bool {
         self.node.remove(key.0)
     }
 
-    /// Cancels this token when the guard is dropped: at the end of a scope, however it is left.
+    /// Returns a guard that cancels this token when it is dropped, for instance at the end of a scope.
     pub fn drop_guard(self) -> DropGuard {
         DropGuard { token: Some(self) }
     }
 
-    /// How many tokens hang below this one, directly. For tests.
+    /// Returns the number of child tokens of this one. For tests.
     #[doc(hidden)]
     #[must_use]
     pub fn children(&self) -> usize {
@@ -224,7 +225,7 @@ impl fmt::Debug for CancellationToken {
     }
 }
 
-/// What [`CancellationToken::cancelled`] returns.
+/// The future of [`CancellationToken::cancelled`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Cancelled {
     node: Rc<Node>,
@@ -267,7 +268,7 @@ impl fmt::Debug for Cancelled {
     }
 }
 
-/// Cancels its token when it is dropped.
+/// A guard that cancels its token when it is dropped.
 ///
 /// ```
 /// use readily::CancellationToken;
@@ -286,7 +287,7 @@ pub struct DropGuard {
 }
 
 impl DropGuard {
-    /// Gives the token back without cancelling it.
+    /// Returns the token without cancelling it.
     #[must_use]
     pub fn disarm(mut self) -> CancellationToken {
         self.token.take().expect("it is taken out once, here")

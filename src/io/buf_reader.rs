@@ -54,12 +54,12 @@ pub struct BufReader<R> {
 }
 
 impl<R: PollRead> BufReader<R> {
-    /// A reader with the limit [`DEFAULT_LIMIT`].
+    /// Makes a reader with the limit [`DEFAULT_LIMIT`].
     pub fn new(stream: R) -> Self {
         Self::with_limit(stream, DEFAULT_LIMIT)
     }
 
-    /// A reader that keeps at most `limit` bytes: no part is longer.
+    /// Makes a reader that buffers at most `limit` bytes, so a part cannot be longer.
     ///
     /// # Panics
     ///
@@ -73,7 +73,7 @@ impl<R: PollRead> BufReader<R> {
         }
     }
 
-    /// The bytes that were read and not consumed.
+    /// Returns the bytes that were read from the stream and not consumed.
     pub fn buffer(&self) -> &[u8] {
         self.buffer.filled()
     }
@@ -82,17 +82,17 @@ impl<R: PollRead> BufReader<R> {
     ///
     /// # Panics
     ///
-    /// If there are not so many.
+    /// If the buffer has fewer bytes.
     pub fn consume(&mut self, len: usize) {
         self.buffer.consume(len);
     }
 
-    /// The stream.
+    /// Returns the stream.
     pub fn get_ref(&self) -> &R {
         &self.stream
     }
 
-    /// The stream. What is read from it directly is missing here.
+    /// Returns the stream. Bytes that are read from it directly are missing in the reader.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.stream
     }
@@ -102,8 +102,8 @@ impl<R: PollRead> BufReader<R> {
         self.stream
     }
 
-    /// The bytes that are there, waiting until some are: none at the end of the stream. They stay until they
-    /// are [consumed](BufReader::consume).
+    /// Waits until the buffer has bytes, and returns them; at the end of the stream there are none. They stay in the
+    /// buffer until they are [consumed](BufReader::consume).
     ///
     /// # Errors
     ///
@@ -119,8 +119,8 @@ impl<R: PollRead> BufReader<R> {
         Ok(self.buffer.filled())
     }
 
-    /// Reads up to and with `separator`, and returns that. The slice is in the reader, and valid until it
-    /// is used again.
+    /// Reads up to and including `separator`, and returns these bytes. The slice is in the buffer of the reader, and
+    /// valid until the reader is used again.
     ///
     /// # Errors
     ///
@@ -155,8 +155,8 @@ impl<R: PollRead> BufReader<R> {
         self.read_until_any(&[separator]).await
     }
 
-    /// Reads up to and with the first of several separators, and returns that. The first one is the one that
-    /// ends first; of several that end there, the one that was named first.
+    /// Reads up to and including the first of several separators, and returns these bytes. The first separator is the
+    /// one that ends first; of several that end at the same byte, the first in the list.
     ///
     /// # Errors
     ///
@@ -183,8 +183,8 @@ impl<R: PollRead> BufReader<R> {
         }
     }
 
-    /// Reads a line, and returns it without its end, which is `\n` or `\r\n`. A last line without an end is
-    /// one, too; `None` at the end of the stream.
+    /// Reads a line, and returns it without its end, which is `\n` or `\r\n`. The last line may have no end. Returns
+    /// `None` at the end of the stream.
     ///
     /// # Errors
     ///

@@ -18,8 +18,8 @@ pub const DEFAULT_HIGH_MARK: usize = 64 << 10;
 
 /// A writer with a buffer, over any [`PollWrite`].
 ///
-/// Nothing is written in the background: [`flush`](Self::flush) writes what is in the buffer. Dropping the writer
-/// loses it.
+/// The writer does not write in the background: [`flush`](Self::flush) writes the bytes in the buffer. Dropping the
+/// writer loses them.
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ pub struct BufWriter<W> {
     is_draining: bool,
 }
 
-/// The buffer of a [`BufWriter`] is above its high mark, and nothing was appended.
+/// The error of [`BufWriter::try_write`]: the buffer is above its high mark, and nothing was appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{buffered} bytes are buffered, above the mark of {high}: drain first")]
 #[non_exhaustive]
@@ -190,13 +190,13 @@ impl<W: PollWrite> BufWriter<W> {
         self.buffer.len()
     }
 
-    /// The stream.
+    /// Returns the stream.
     #[must_use]
     pub fn get_ref(&self) -> &W {
         &self.stream
     }
 
-    /// The stream. Bytes that are written to it directly come before those in the buffer.
+    /// Returns the stream. Bytes that are written to it directly are sent before those in the buffer.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.stream

@@ -125,8 +125,8 @@ impl Transfer {
     }
 }
 
-/// Copies all that comes from `reader` into `writer`, up to the end, and returns the number of bytes. It flushes the
-/// writer, and does not end it.
+/// Copies all bytes from `reader` to `writer`, up to the end, and returns their number. It flushes the
+/// writer, and does not shut it down.
 ///
 /// # Errors
 ///

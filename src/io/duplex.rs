@@ -50,7 +50,7 @@ fn wake(waker: Option<Waker>) {
 
 /// One of two connected streams in memory: see [`duplex`].
 ///
-/// Dropping it is the end of the stream for the other one, whose writes fail then.
+/// When it is dropped, the other stream reads the end, and its writes fail.
 #[derive(Debug)]
 pub struct DuplexStream {
     incoming: Rc<RefCell<Pipe>>,
@@ -94,7 +94,8 @@ pub fn duplex(capacity: usize) -> (DuplexStream, DuplexStream) {
 }
 
 impl DuplexStream {
-    /// Reads what is there, waiting until something is. Zero is the end of the stream, or an empty `buffer`.
+    /// Waits until there are bytes, and reads them into `buffer`. Returns their number: zero at the end of the
+    /// stream, or if `buffer` is empty.
     ///
     /// # Errors
     ///
@@ -115,7 +116,7 @@ impl DuplexStream {
     ///
     /// # Cancellation
     ///
-    /// A part may have been written; how much is lost.
+    /// Some of the bytes may have been written; their number is lost.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut left = bytes;
         while !left.is_empty() {
@@ -125,7 +126,7 @@ impl DuplexStream {
         Ok(())
     }
 
-    /// Ends the writing side: the other stream reads the end behind what was written.
+    /// Shuts down the writing side: the other stream reads the bytes that were written, and then the end.
     pub fn shutdown(&mut self) {
         let mut pipe = self.outgoing.borrow_mut();
         pipe.has_ended = true;

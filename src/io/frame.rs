@@ -12,7 +12,7 @@ use super::poll_write::PollWrite;
 use super::read_error::ReadError;
 use std::io;
 
-/// The number in front of a frame: how many bytes follow it.
+/// The length field in front of a frame: its size and byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LengthPrefix {

@@ -20,7 +20,7 @@ use std::net;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net as unix;
 
-/// A descriptor could not be taken back from its loop; here is what holds it.
+/// The error of taking a descriptor back from its loop, with the value that owns it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IntoInnerError<S> {

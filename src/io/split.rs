@@ -12,7 +12,7 @@ use super::watched::Watched;
 use std::net::Shutdown;
 use std::rc::Rc;
 
-/// A stream of this crate that can be split: a [`TcpStream`], for one.
+/// A stream of this crate that can be split, such as a [`TcpStream`].
 pub trait ByteStream: sealed::Sealed {}
 
 pub(super) mod sealed {
@@ -78,7 +78,7 @@ impl<S: ByteStream> OwnedReadHalf<S> {
     }
 }
 
-/// The two halves are not of one stream; here they are.
+/// The error of a `reunite` of halves of different streams, with both halves.
 #[derive(Debug, thiserror::Error)]
 #[error("these are halves of two streams")]
 pub struct ReuniteError<S: ByteStream = TcpStream>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);

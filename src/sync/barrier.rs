@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// The barrier was aborted, or reset while this one waited: so many will not come.
+/// The error of a wait at a [`Barrier`] that was aborted, or was reset meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the barrier is broken: it was aborted, or reset during a wait")]
 pub struct BrokenBarrierError;
@@ -63,7 +63,7 @@ impl Shared {
     }
 }
 
-/// A place to meet, for so many at a time. Its clones are the same barrier.
+/// Lets a fixed number of tasks wait for each other. Clones refer to the same barrier.
 ///
 /// # Examples
 ///
@@ -82,11 +82,11 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// A barrier for so many.
+    /// Creates a barrier for `parties` waiters.
     ///
     /// # Panics
     ///
-    /// If that is none.
+    /// If `parties` is zero.
     #[must_use]
     pub fn new(parties: usize) -> Self {
         assert!(parties > 0, "a barrier is for one at least");
@@ -99,13 +99,13 @@ impl Barrier {
         }
     }
 
-    /// Waits until all have come, and returns the how-manieth, from zero, this one was of them:
-    /// each number is given once a round, so one of them can be asked to do what is to be done
+    /// Waits until all parties wait, and returns the number of this one, in the order of arrival, from zero. Each
+    /// number is given once in a round. So, for instance, the party with number zero can do work that is to be done
     /// once.
     ///
     /// # Errors
     ///
-    /// [`BrokenBarrierError`] if it is broken, or is aborted or reset meanwhile.
+    /// [`BrokenBarrierError`] if the barrier is broken, or is aborted or reset meanwhile.
     ///
     /// # Cancellation
     ///
@@ -131,19 +131,19 @@ impl Barrier {
         self.shared.release_all(true);
     }
 
-    /// Whether it is broken.
+    /// Whether the barrier is broken.
     #[must_use]
     pub fn broken(&self) -> bool {
         self.shared.broken.get()
     }
 
-    /// For how many it is.
+    /// Returns the number of parties.
     #[must_use]
     pub fn parties(&self) -> usize {
         self.shared.parties
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
         self.shared.waiters.len()

@@ -15,7 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-/// Why a receiver got no value.
+/// Why [`Receiver::recv`] returned no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RecvError {
     /// So many values are gone that this receiver has not got. The next call gives the oldest
@@ -27,7 +27,7 @@ pub enum RecvError {
     Closed,
 }
 
-/// Why a receiver got no value without waiting.
+/// Why [`Receiver::try_recv`] returned no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TryRecvError {
     /// It has got all that were sent, and more may come.
@@ -84,11 +84,11 @@ impl<T> Shared<T> {
     }
 }
 
-/// Makes the two sides, with a ring of so many values.
+/// Makes a broadcast channel that keeps the last `capacity` values, and returns its sender and a receiver.
 ///
 /// # Panics
 ///
-/// If that is none.
+/// If `capacity` is zero.
 ///
 /// # Examples
 ///
@@ -121,17 +121,17 @@ pub fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (sender, receiver)
 }
 
-/// A side that sends. Its clones send to the same receivers.
+/// The sending side of a broadcast [`channel`]. Clones send to the same receivers.
 pub struct Sender<T> {
     shared: Rc<Shared<T>>,
 }
 
 impl<T> Sender<T> {
-    /// Sends `value` to all receivers, and returns how many that are.
+    /// Sends `value` to all receivers, and returns their number.
     ///
     /// # Errors
     ///
-    /// [`Closed`] with `value` in it, if there are none.
+    /// [`Closed`] with `value` in it, if there are no receivers.
     pub fn send(&self, value: T) -> Result<usize, Closed<T>> {
         let receivers = self.receivers();
         if receivers == 0 {
@@ -146,7 +146,7 @@ impl<T> Sender<T> {
         Ok(receivers)
     }
 
-    /// One more receiver, for what is sent from here on.
+    /// Creates another receiver, which gets the values that are sent from now on.
     pub fn subscribe(&self) -> Receiver<T> {
         self.shared.receivers.set(self.receivers() + 1);
         Receiver {
@@ -155,7 +155,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// How many receivers there are.
+    /// Returns the number of receivers.
     #[doc(alias = "receiver_count")]
     #[must_use]
     pub fn receivers(&self) -> usize {
@@ -191,7 +191,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// A side that gets every value that is sent while it is there.
+/// A receiving side of a broadcast [`channel`]: gets every value that is sent while it exists.
 #[must_use = "a receiver that is dropped gets nothing"]
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
@@ -208,7 +208,7 @@ impl<T: Clone> Receiver<T> {
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost, but what the ring has no room for meanwhile.
+    /// Nothing is lost, except values for which the channel has no room meanwhile.
     ///
     /// # Panics
     ///
@@ -220,7 +220,7 @@ impl<T: Clone> Receiver<T> {
         Ok(value_of(shared, kept))
     }
 
-    /// The next value, without waiting for it.
+    /// Returns the next value, without waiting for it.
     ///
     /// # Errors
     ///

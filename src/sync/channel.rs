@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Makes a channel that takes as much as there is memory for.
+/// Makes a channel without a limit, from threads to a loop.
 ///
 /// # Panics
 ///
@@ -57,7 +57,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     bounded(usize::MAX)
 }
 
-/// Makes a channel that takes so many values at a time; beyond that, a value comes back to its
+/// Makes a channel from threads to a loop that holds at most `capacity` values; a full channel returns a value to its
 /// sender.
 ///
 /// # Panics
@@ -81,9 +81,9 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (sender, receiver)
 }
 
-/// A side that sends, from any thread. Its clones send to the same receiver.
+/// The sending side of a channel, for any thread. Clones send to the same receiver.
 ///
-/// While one is alive, [`EventLoop::run`](crate::EventLoop::run) does not end for want of anything
+/// While a sender exists, [`EventLoop::run`](crate::EventLoop::run) does not end, even if the loop has nothing
 /// to do.
 pub struct Sender<T> {
     queue: Arc<ThreadQueue<T>>,
@@ -144,7 +144,7 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Whether nothing more is taken.
+    /// Whether the channel accepts no more values.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.remote.is_closed() || self.queue.state().closed
@@ -212,7 +212,7 @@ impl<T> fmt::Debug for Reservation<T> {
     }
 }
 
-/// The side that receives, on the loop's thread.
+/// The receiving side of a channel, on the loop's thread.
 #[must_use = "a receiver that is dropped gives what is sent back"]
 pub struct Receiver<T> {
     queue: Arc<ThreadQueue<T>>,
@@ -229,7 +229,7 @@ impl<T> Receiver<T> {
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: what was not returned is received by the next.
+    /// Nothing is lost: the next call receives the value.
     pub async fn recv(&mut self) -> Result<T, Closed> {
         Recv {
             receiver: self,
@@ -238,7 +238,7 @@ impl<T> Receiver<T> {
         .await
     }
 
-    /// The next value, without waiting for it.
+    /// Returns the next value, without waiting for it.
     ///
     /// # Errors
     ///
@@ -252,19 +252,19 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// How many values there are.
+    /// Returns the number of values in the channel.
     #[must_use]
     pub fn len(&self) -> usize {
         self.queue.state().items.len()
     }
 
-    /// Whether there is none.
+    /// Whether the channel is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes no more values; those that are there can be received.
+    /// Closes the channel: it accepts no more values. The values that are in it can still be received.
     pub fn close(&mut self) {
         self.queue.state().closed = true;
     }

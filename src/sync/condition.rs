@@ -23,10 +23,10 @@ const COUNTED: Notice = 0;
 /// With all the others.
 const ALL: Notice = 1;
 
-/// Waits for a change of the value that a [`Lock`](super::Lock) holds. Its clones are the same
+/// Lets tasks wait for a change of the value that a [`Lock`](super::Lock) holds. Clones refer to the same
 /// condition.
 ///
-/// It may be notified without holding the lock. A task that checks the value and then waits has the
+/// [`notify`](Self::notify) may be called without holding the lock. A task that checks the value and then waits has the
 /// lock, so no other task changes the value in between.
 ///
 /// # Examples
@@ -91,12 +91,12 @@ impl Condition {
         guard
     }
 
-    /// Waits until `is_so` returns `true` for the value. It is called at once, and, with the lock held,
+    /// Waits until `is_so` returns `true` for the value. `is_so` is called at once, and, with the lock held,
     /// after each notification.
     ///
     /// # Panics
     ///
-    /// If `is_so` does.
+    /// If `is_so` panics.
     ///
     /// # Cancellation
     ///

@@ -7,26 +7,26 @@
 
 use std::fmt;
 
-/// Nothing more is taken, or nothing more will come; here is what came too late.
+/// The error of a queue or a channel that is closed, with the item that was not accepted.
 #[doc(alias = "QueueShutDown")]
 #[doc(alias = "SendError")]
 #[doc(alias = "RecvError")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Closed<T = ()>(pub T);
 
-/// Why an item could not be put without waiting. It holds the item.
+/// Why an item could not be put without waiting. Contains the item.
 #[doc(alias = "TrySendError")]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PutError<T> {
     /// There is no room now, or it is reserved for waiters.
     #[doc(alias = "QueueFull")]
     Full(T),
-    /// Nothing more is taken.
+    /// The queue or the channel is closed.
     Closed(T),
 }
 
 impl<T> PutError<T> {
-    /// What could not be put.
+    /// Returns the item.
     #[must_use]
     pub fn into_inner(self) -> T {
         match self {
@@ -53,7 +53,7 @@ pub enum GetError {
     #[error("there is no item now, or it is reserved for waiters")]
     #[doc(alias = "QueueEmpty")]
     Empty,
-    /// There is nothing, and nothing more will come.
+    /// There is no item, and no more will come.
     #[error("there is nothing, and nothing more will come")]
     Closed,
 }

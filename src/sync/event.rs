@@ -21,7 +21,7 @@ struct Shared {
     waiters: WakerList,
 }
 
-/// A flag that can be waited for. Clones refer to the same event.
+/// A flag for which tasks can wait. Clones refer to the same event.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event that is not set.
+    /// Creates an event that is not set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -62,17 +62,17 @@ impl Event {
         self.shared.set.set(false);
     }
 
-    /// Whether it is set.
+    /// Whether the flag is set.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.shared.set.get()
     }
 
-    /// Waits until it is set; not at all if it is.
+    /// Waits until the flag is set. Returns at once if it is set already.
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost: an event is for all.
+    /// Nothing is lost: setting the flag wakes all waiters.
     #[doc(alias = "notified")]
     pub fn wait(&self) -> impl Future<Output = ()> {
         Wait {

@@ -18,7 +18,7 @@ struct Shared<T> {
     value: Cell<Option<Box<T>>>,
 }
 
-/// A lock with a value in it. Clones refer to the same lock.
+/// A lock that holds a value, for tasks on one thread. Clones refer to the same lock.
 ///
 /// # Examples
 ///
@@ -56,14 +56,13 @@ impl<T> Lock<T> {
 
     /// Waits until the lock is free, and takes it until the guard is dropped.
     ///
-    /// A task that takes it twice waits for ever. A future of this that is kept, and neither awaited nor
-    /// dropped, keeps all waiters behind it waiting once it is granted: see
-    /// [futurelock](crate::select#futurelock).
+    /// A task that takes the lock a second time waits for ever. If the returned future has been granted the lock, and
+    /// is then neither awaited nor dropped, all later waiters wait: see [futurelock](crate::select#futurelock).
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the queue. A lock that it was granted and has not
-    /// fetched goes to the next.
+    /// Dropping the future gives up its place in the queue. If it was granted the lock already, the lock goes to the
+    /// next waiter.
     #[doc(alias = "lock")]
     pub fn acquire(&self) -> impl Future<Output = LockGuard<T>> {
         self.shared.permits.take_as(1, || self.guard())

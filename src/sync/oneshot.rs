@@ -61,7 +61,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Makes the two sides.
+/// Makes a channel for one value, and returns its sender and its receiver.
 ///
 /// # Examples
 ///
@@ -88,7 +88,7 @@ pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
     (Sender { shared: sender }, Receiver { shared: receiver })
 }
 
-/// The side that sends. One that is dropped without sending says so to the other.
+/// The sending side of a oneshot [`channel`]. If it is dropped without sending, the receiver gets [`Closed`].
 pub struct Sender<T> {
     shared: Half<Shared<T>>,
 }
@@ -115,7 +115,7 @@ impl<T> Sender<T> {
         self.shared.closed.get()
     }
 
-    /// Waits until the receiver is dropped or closed, to stop work whose result is not wanted any more.
+    /// Waits until the receiver is dropped or closed: for a task that then stops its work.
     ///
     /// # Cancellation
     ///
@@ -146,8 +146,8 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// The side that waits. Awaiting it gives the value, or [`Closed`] if none will come, or it was
-/// taken before.
+/// The receiving side of a oneshot [`channel`]. Awaiting it gives the value, or [`Closed`] if none will come, or if the
+/// value was taken before.
 ///
 /// # Cancellation
 ///
@@ -172,7 +172,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Takes no value from here on, but one that was sent before.
+    /// Closes the channel: no value can be sent any more. A value that was sent before can still be received.
     pub fn close(&mut self) {
         self.shared.closed.set(true);
         if let Some(senders) = self.shared.senders.get() {

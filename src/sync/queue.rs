@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-/// [`task_done`](Queue::task_done) was called more often than items were got.
+/// The error of a [`task_done`](Queue::task_done) that was called more often than items were got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("task_done was called more often than items were got")]
 pub struct TaskDoneError;
@@ -94,10 +94,9 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it drops an item that was not put yet, and its place among the waiters. One that was put
-    /// before the future has been polled again stays: no item is in the queue twice, or half. So a
-    /// `put` that was dropped may have put its item; to rule that out, use
-    /// [`reserve`](Queue::reserve).
+    /// If the item was not put yet, dropping the future drops the item, and gives up the place among the waiters. But
+    /// the item may have been put since the future was polled last; then it stays in the queue. So a `put` that was
+    /// dropped may have put its item. To rule that out, use [`reserve`](Queue::reserve).
     #[doc(alias = "send")]
     #[doc(alias = "push")]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), Closed<T>>> {
@@ -116,9 +115,8 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         self.state.try_put(item)
     }
 
-    /// Waits for an item, and takes it. A future of this that is kept, and neither awaited nor dropped,
-    /// keeps the item that it is granted from all other waiters: see
-    /// [futurelock](crate::select#futurelock).
+    /// Waits for an item, and takes it. If the returned future has been granted an item, and is then neither awaited
+    /// nor dropped, no other waiter can get that item: see [futurelock](crate::select#futurelock).
     ///
     /// # Errors
     ///
@@ -126,8 +124,8 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place among the waiters. No item is lost: until it is returned from
-    /// here, it is in the queue.
+    /// Dropping the future gives up its place among the waiters. No item is lost: an item stays in the queue until this
+    /// returns it.
     #[doc(alias = "recv")]
     #[doc(alias = "pop")]
     pub fn get(&self) -> impl Future<Output = Result<T, Closed>> {
@@ -146,40 +144,40 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         self.state.try_take()
     }
 
-    /// How many items there are, with those for getters that have not run since.
+    /// Returns the number of items, including those that are reserved for getters which have not run yet.
     #[doc(alias = "len")]
     #[must_use]
     pub fn qsize(&self) -> usize {
         self.state.len()
     }
 
-    /// Whether there is none.
+    /// Whether the queue is empty.
     #[doc(alias = "is_empty")]
     #[must_use]
     pub fn empty(&self) -> bool {
         self.qsize() == 0
     }
 
-    /// Whether there is no room.
+    /// Whether the queue is full.
     #[doc(alias = "is_full")]
     #[must_use]
     pub fn full(&self) -> bool {
         !self.state.has_room()
     }
 
-    /// How many it takes; `None` for as many as there is memory for.
+    /// Returns the largest number of items; `None` if the queue has no limit.
     #[doc(alias = "capacity")]
     #[must_use]
     pub fn maxsize(&self) -> Option<usize> {
         Some(self.state.maxsize).filter(|&maxsize| maxsize < usize::MAX)
     }
 
-    /// Says that an item, which was got, has been worked on. A worker that may be cancelled over
-    /// its item says so by [`get_work_item`](Queue::get_work_item), or [`join`](Queue::join) waits for ever.
+    /// Marks one item that was got as done. If a worker may be cancelled before it calls this, let it take items with
+    /// [`get_work_item`](Queue::get_work_item); otherwise [`join`](Queue::join) may wait for ever.
     ///
     /// # Errors
     ///
-    /// [`TaskDoneError`] if all that were got are done; nothing has changed.
+    /// [`TaskDoneError`] if all items that were got are done already; nothing has changed.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
         if !self.state.has_taken_items() {
             return Err(TaskDoneError);
@@ -188,7 +186,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         Ok(())
     }
 
-    /// Waits until each item that was put is [done](Queue::task_done); not at all if that is so.
+    /// Waits until each item that was put is [done](Queue::task_done). Returns at once if that is so already.
     ///
     /// # Cancellation
     ///
@@ -215,7 +213,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         self.state.clear()
     }
 
-    /// Whether it was closed.
+    /// Whether the queue was closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state.closed.get()
@@ -284,7 +282,7 @@ macro_rules! kind_of_queue {
 }
 
 kind_of_queue! {
-    /// A [`Queue`], to which it dereferences, that gives out the last item first.
+    /// A [`Queue`] that returns the last item first (last in, first out). Dereferences to the [`Queue`].
     ///
     /// ```
     /// let queue = readily::sync::LifoQueue::unbounded();
@@ -296,8 +294,8 @@ kind_of_queue! {
 }
 
 kind_of_queue! {
-    /// A [`Queue`], to which it dereferences, that gives out the least item first, and of those
-    /// that are equal the one that came first. For the greatest, put `Reverse` items.
+    /// A [`Queue`] that returns the least item first, and of equal items the one that was put first. Dereferences to
+    /// the [`Queue`]. To get the greatest item first, put [`Reverse`](std::cmp::Reverse) items.
     ///
     /// Its calls compare items before they change anything. A comparison must not use the queue,
     /// which would panic. If a comparison panics, so does the call: an item that was to be got is

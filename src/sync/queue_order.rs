@@ -13,7 +13,7 @@ use crate::base::shrink;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 
-/// How a queue keeps its items. The three there are: [`Fifo`], [`Lifo`], [`MinFirst`].
+/// The order in which a queue returns its items: [`Fifo`], [`Lifo`] or [`MinFirst`].
 pub trait QueueOrder<T>: Default + sealed::Sealed {
     /// Whether it compares items: without, nothing of the user's runs here.
     #[doc(hidden)]
@@ -51,15 +51,15 @@ mod sealed {
     impl<T> Sealed for super::MinFirst<T> {}
 }
 
-/// First in, first out.
+/// The order of a queue: first in, first out.
 #[derive(Debug)]
 pub struct Fifo<T>(VecDeque<T>);
 
-/// Last in, first out.
+/// The order of a queue: last in, first out.
 #[derive(Debug)]
 pub struct Lifo<T>(Vec<T>);
 
-/// The least first; of those that are equal, the first in.
+/// The order of a queue: the least item first; of equal items, the first in.
 #[derive(Debug)]
 pub struct MinFirst<T> {
     /// A binary heap: no item is less than the one above it, which is that of half its number.

@@ -52,20 +52,20 @@ impl Semaphore {
     ///
     /// # Cancellation
     ///
-    /// As there.
+    /// As [`acquire_many`](Semaphore::acquire_many).
     pub fn acquire(&self) -> impl Future<Output = Permit> {
         self.acquire_many(1)
     }
 
-    /// Waits for this many permits at once. No later waiter is served before, even if there are enough
-    /// permits for it. A wait for more permits than there ever are lasts for ever.
-    /// A future of this that is neither awaited nor dropped keeps what it is granted from all other
-    /// waiters: see [futurelock](crate::select#futurelock).
+    /// Waits for this many permits at once. No later waiter is served before this one, even if there are enough
+    /// permits for it. A wait for more permits than there ever are lasts for ever. If the returned future has been
+    /// granted permits, and is then neither awaited nor dropped, no other waiter can get them: see
+    /// [futurelock](crate::select#futurelock).
     ///
     /// # Cancellation
     ///
-    /// Dropping it gives up its place in the queue. Permits that it was granted and has not
-    /// fetched go to the next.
+    /// Dropping the future gives up its place in the queue. Permits that it was granted go to the next
+    /// waiter.
     pub fn acquire_many(&self, permits: usize) -> impl Future<Output = Permit> {
         let made = move || self.permit(permits);
         self.permits.take_as(permits, made)
@@ -77,18 +77,18 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes this many permits if there are as many and no task waits.
+    /// Takes this many permits if they are free and no task waits.
     #[must_use = "the permits go back when they are dropped"]
     pub fn try_acquire_many(&self, permits: usize) -> Option<Permit> {
         let taken = self.permits.try_take(permits);
         taken.then(|| self.permit(permits))
     }
 
-    /// Adds permits that have not been there.
+    /// Adds new permits to the semaphore.
     ///
     /// # Panics
     ///
-    /// At more than `usize::MAX` of them, with those that are held.
+    /// If there are more than `usize::MAX` permits then, including those that are held.
     #[doc(alias = "release")]
     pub fn add_permits(&self, permits: usize) {
         self.permits.add(permits);
@@ -123,7 +123,7 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// One permit or several, which go back when this is dropped. It may be sent to another task.
+/// One or more permits of a semaphore, which are returned when this is dropped. It may be passed to another task.
 #[doc(alias = "SemaphorePermit")]
 #[doc(alias = "OwnedSemaphorePermit")]
 #[must_use = "the permit goes back when this is dropped"]
@@ -133,13 +133,13 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// How many it is.
+    /// Returns the number of permits.
     #[must_use]
     pub fn permits(&self) -> usize {
         self.permits
     }
 
-    /// Keeps them from going back. They may be replaced: by
+    /// Drops this without returning the permits. They may be replaced by
     /// [`add_permits`](Semaphore::add_permits), or [`release`](BoundedSemaphore::release).
     pub fn forget(mut self) {
         self.home.forget(self.permits);
@@ -159,7 +159,7 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// A permit was released that no task had taken.
+/// The error of a [`release`](BoundedSemaphore::release) without a missing permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("released more often than forgotten: all other permits go back by themselves")]
 pub struct ReleaseError;
@@ -189,7 +189,7 @@ pub struct BoundedSemaphore {
 }
 
 impl BoundedSemaphore {
-    /// A semaphore that has, and will have, so many permits.
+    /// Creates a semaphore with this many permits, and never more.
     #[must_use]
     pub fn new(permits: usize) -> Self {
         Self {
@@ -213,7 +213,7 @@ impl BoundedSemaphore {
         self.semaphore.try_acquire()
     }
 
-    /// Gives back a permit that was forgotten.
+    /// Returns a permit that was [forgotten](Permit::forget).
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl BoundedSemaphore {
         Ok(())
     }
 
-    /// How many are free.
+    /// Returns the number of free permits.
     #[must_use]
     pub fn available(&self) -> usize {
         self.semaphore.available()

@@ -28,7 +28,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// Makes the two sides, with a first value.
+/// Makes a channel for the latest value, with a first value, and returns its sender and a receiver.
 ///
 /// # Examples
 ///
@@ -65,7 +65,7 @@ pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
     (sender, receiver)
 }
 
-/// The side that changes the value.
+/// The sending side of a watch [`channel`]: replaces the value.
 pub struct Sender<T> {
     shared: Rc<Shared<T>>,
 }
@@ -121,7 +121,7 @@ impl<T> Sender<T> {
         self.shared.waiters.wake_all_reporting();
     }
 
-    /// The last value, as it is now.
+    /// Returns the last value.
     #[must_use]
     pub fn borrow(&self) -> Rc<T> {
         self.shared.snapshot()
@@ -136,7 +136,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// How many receivers there are.
+    /// Returns the number of receivers.
     #[doc(alias = "receiver_count")]
     #[must_use]
     pub fn receivers(&self) -> usize {
@@ -160,7 +160,7 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// The side that looks. A clone has seen what this one has seen.
+/// A receiving side of a watch [`channel`]. For a clone the same values count as seen as for this one.
 #[must_use = "a receiver does nothing unless it is asked"]
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
@@ -195,7 +195,7 @@ impl<T> Receiver<T> {
         self.seen != self.shared.version.get()
     }
 
-    /// The last value, as it is now. A `send` does not change what this returned.
+    /// Returns the last value. A later `send` does not change the returned value.
     #[must_use]
     pub fn borrow(&self) -> Rc<T> {
         self.shared.snapshot()

@@ -14,8 +14,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// An item that was got by [`Queue::get_work_item`], to which this dereferences.
-/// When it is dropped, the item counts as [done](Queue::task_done).
+/// An item from [`Queue::get_work_item`], which counts as [done](Queue::task_done) when this is dropped. Dereferences
+/// to the item.
 #[must_use = "the item counts as done when this is dropped"]
 pub struct WorkItem<T, S: QueueOrder<T> = Fifo<T>> {
     // Before `done`, which speaks when the item has gone, also if its destructor panics.
@@ -43,7 +43,7 @@ impl<T, S: QueueOrder<T>> WorkItem<T, S> {
         }
     }
 
-    /// Says that it is done, and hands the item out.
+    /// Marks the item as done, and returns it.
     pub fn finish(self) -> T {
         let Self { item, done } = self;
         drop(done);
@@ -52,8 +52,9 @@ impl<T, S: QueueOrder<T>> WorkItem<T, S> {
 }
 
 impl<T, S: QueueOrder<T>> Queue<T, S> {
-    /// [`get`](Queue::get), as a [`WorkItem`]: the item counts as done when that is dropped. So
-    /// [`join`](Queue::join) ends also where a worker fails, or is cancelled, over its item.
+    /// Waits for an item, as [`get`](Queue::get) does, and returns it as a [`WorkItem`]: the item counts as done when
+    /// that is dropped. So [`join`](Queue::join) ends even if a worker fails, or is cancelled, in the middle of an
+    /// item.
     ///
     /// # Errors
     ///
@@ -88,7 +89,7 @@ impl<T, S: QueueOrder<T>> Queue<T, S> {
         Ok(WorkItem::new(item, &self.state))
     }
 
-    /// [`try_get`](Queue::try_get), as a [`WorkItem`].
+    /// Takes an item, as [`try_get`](Queue::try_get) does, and returns it as a [`WorkItem`].
     ///
     /// # Errors
     ///

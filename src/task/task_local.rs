@@ -142,7 +142,7 @@ impl<T: 'static> TaskLocal<T> {
         }
     }
 
-    /// Runs `f`, a callback for instance, with this value.
+    /// Runs `f`, for instance a callback, with this value set.
     pub fn sync_scope<R>(&'static self, value: T, f: impl FnOnce() -> R) -> R {
         let entries = [self.entry(value)];
         let _within = ScopeGuard::enter(&entries);
@@ -198,7 +198,7 @@ impl<T: 'static> fmt::Debug for TaskLocal<T> {
     }
 }
 
-/// Gives `future`, which is to be spawned, all task-locals that are set here.
+/// Returns `future` with a copy of all task-locals that are set here, for [`spawn`](crate::spawn()).
 ///
 /// In asyncio a new task always copies the context. Example: [`TaskLocal`].
 ///

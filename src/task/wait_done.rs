@@ -48,7 +48,7 @@ impl TaskRef {
     }
 }
 
-/// What [`TaskRef::wait_done`] returns.
+/// The future of [`TaskRef::wait_done`].
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct WaitDone {
     task: TaskRef,

@@ -12,17 +12,17 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// What an [`Interval`] does about ticks for which it was late.
+/// What an [`Interval`] does after it has missed ticks.
 #[doc(alias = "MissedTickBehavior")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum MissedTick {
-    /// Leaves them out: the next tick is the first of the series that is still to come.
+    /// Skips the missed ticks: the next tick is the first of the series that is still to come.
     #[default]
     Skip,
-    /// Begins anew: the next tick is one period after the late one was taken.
+    /// Begins a new series: the next tick is one period after the late tick was taken.
     Delay,
-    /// Gives them all, one a turn, until it has caught up.
+    /// Makes up for all missed ticks, one in each turn.
     Burst,
 }
 
@@ -63,8 +63,8 @@ pub fn interval(period: Duration) -> Interval {
     Interval::new(Next::AfterOne, period)
 }
 
-/// Ticks at `start`, and then once each `period`. A `start` that has passed is a tick at once, and
-/// those between it and now were missed.
+/// Returns an [`Interval`] that ticks at `start`, and then once each `period`. If `start` has passed, the first tick
+/// comes at once, and the ticks between `start` and now count as missed.
 ///
 /// # Cancellation
 ///
@@ -97,7 +97,7 @@ enum Next {
     Never,
 }
 
-/// What [`interval`] returns.
+/// A source of ticks, made by [`interval`] or [`interval_at`].
 #[derive(Debug)]
 #[must_use = "it does nothing unless its ticks are awaited"]
 pub struct Interval {
@@ -118,23 +118,23 @@ impl Interval {
         }
     }
 
-    /// What to do about ticks that were missed; without it they are skipped.
+    /// Sets what happens after missed ticks; by default they are skipped.
     pub fn missed(mut self, missed: MissedTick) -> Self {
         self.missed = missed;
         self
     }
 
-    /// The period.
+    /// Returns the period.
     #[must_use]
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// Waits for the next tick, and returns its moment: the one at which it fell due, and not the
-    /// one at which it was taken.
+    /// Waits for the next tick, and returns the time at which the tick was due, which may be earlier than the present
+    /// time.
     ///
-    /// Never early ([C6]). A tick that is due when this is first polled is given at once, so that in
-    /// a choice with others that are ready it is not passed over for ever; but only one a turn.
+    /// A tick is never early ([C6]). If a tick is due when this is first polled, this returns at once, so that a
+    /// `select` or a `race` with ready futures does not pass it over for ever. There is at most one tick in a turn.
     ///
     /// # Panics
     ///
@@ -182,7 +182,7 @@ impl Interval {
         .await
     }
 
-    /// Begins anew: the next tick is one period from now; outside a loop, where there is no now,
+    /// Begins a new series: the next tick is one period from now. Outside a loop, which has no clock, the period counts
     /// from the first poll of the next [`tick`](Interval::tick).
     pub fn reset(&mut self) {
         let now =

@@ -47,7 +47,7 @@ pub fn sleep(delay: Duration) -> Sleep {
 
 /// Waits until `when` on the loop's clock; if that time has passed, yields once.
 ///
-/// Never early. Dates and times of day are not of this clock: see
+/// It is never early. The loop's clock has no dates and times of day: for these see
 /// [`sleep_until_system`](crate::time::sleep_until_system).
 ///
 /// # Panics
@@ -79,8 +79,8 @@ pub fn sleep_until(when: Instant) -> Sleep {
     }
 }
 
-/// The time on the clock of the loop that runs here, read now: what [`sleep_until`], `timeout_at`
-/// and `interval_at` count by.
+/// Returns the present time on the clock of the current loop, for [`sleep_until`], `timeout_at`
+/// and `interval_at`.
 ///
 /// # Panics
 ///
@@ -94,7 +94,7 @@ pub fn fresh_now() -> Instant {
         .expect("the current loop is there")
 }
 
-/// What [`sleep`] and [`sleep_until`] return.
+/// The future of [`sleep`] and [`sleep_until`].
 #[derive(Debug)]
 #[must_use = "a sleep does nothing unless it is awaited"]
 pub struct Sleep {
@@ -102,13 +102,13 @@ pub struct Sleep {
 }
 
 impl Sleep {
-    /// May be late by up to `slack`, so that it ends together with others ([C8]). To be said before
+    /// Allows the sleep to be late by up to `slack`, so that it ends together with others ([C8]). Call this before
     /// the first poll; afterwards it has no effect.
     ///
-    /// The end is put off to a whole number of `slack`s of the loop's clock. So of a thousand
-    /// connections with a limit of a minute and a slack of a second, those that time out in one
-    /// second do so in one turn, and the loop has woken once. It fits where one slack is a multiple
-    /// of the other, too.
+    /// The end is rounded up to a multiple of `slack` on the loop's clock. For instance, if a thousand
+    /// connections have a limit of a minute and a slack of a second, all that time out within one
+    /// second do so in one turn, and the loop wakes once. This also works for different slacks, if one is a multiple
+    /// of the other.
     ///
     /// # Examples
     ///

@@ -41,11 +41,11 @@ struct LimitState {
     awaits: WakerList,
 }
 
-/// A handle on the limit of a [`timeout`], for the code that it limits. It can be cloned.
+/// A handle to the limit of a [`timeout`], for the code that it limits. It can be cloned.
 #[derive(Clone)]
 pub struct TimeoutScope(Rc<LimitState>);
 
-/// The limit has no effect any more: the code has ended, or was dropped.
+/// The error of a limit that has no effect any more, because its code has ended, or was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the timeout is over: its code has ended, or was dropped")]
 pub struct ScopeEnded;
@@ -61,14 +61,14 @@ impl TimeoutScope {
         }))
     }
 
-    /// When the time is up; `None` if there is no limit.
+    /// Returns the deadline; `None` if there is no limit.
     #[doc(alias = "deadline")]
     #[must_use]
     pub fn when(&self) -> Option<Instant> {
         self.0.when.get()
     }
 
-    /// Moves the limit, further away or nearer; `None` takes it away. A moment that has passed ends
+    /// Sets another deadline, earlier or later; `None` removes the limit. A deadline that has passed ends
     /// the code in the next turn, unless it is done by then.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl TimeoutScope {
         Ok(())
     }
 
-    /// Whether the code was dropped because the time was up.
+    /// Whether the code was dropped at its deadline.
     #[must_use]
     pub fn expired(&self) -> bool {
         self.0.stage.get() == Stage::Expired
@@ -163,13 +163,13 @@ where
     limited(when, code)
 }
 
-/// As [`timeout`], but until a moment of the loop's clock. With `None` there is no limit until the
-/// code sets one.
+/// Runs `code`, as [`timeout`] does, but no longer than until a time on the loop's clock. With `None` there is no limit
+/// until the code sets one.
 ///
 /// # Errors
 ///
-/// As [`timeout`]. A moment that has passed gives code that is ready on its first poll time to
-/// say so.
+/// As [`timeout`]. Even if the deadline has passed, the code is polled once, and its output is returned if it is ready
+/// then.
 ///
 /// # Panics
 ///

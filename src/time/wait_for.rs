@@ -13,7 +13,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// The time ran out.
+/// The error of a limit: the time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the time ran out")]
 #[doc(alias = "TimeoutError")]
@@ -37,9 +37,9 @@ impl From<Elapsed> for std::io::Error {
 /// ready then wins, also if it came after the limit; a future that is ready on its first poll
 /// wins even where `limit` is zero ([T6]).
 ///
-/// The future that this returns is twice as large as `future`, as is that of all that are handed one
-/// by value, and nested ones are so again and again: a large one (some kilobytes) is best handed in as
-/// a `Box::pin`, or made within a [`timeout`](crate::timeout()), which holds it once.
+/// The returned future is twice as large as `future`, like that of each function that takes a future
+/// by value; with nested calls the size doubles each time. Pass a large future (some kilobytes) as
+/// a `Box::pin`, or make it inside a [`timeout`](crate::timeout()), which contains it once.
 ///
 /// # Errors
 ///
