@@ -74,7 +74,7 @@
 //! |---|---|
 //! | [`io::TcpListener`], [`io::TcpStream`] | Accept, connect, read and write, in coroutines. |
 //! | [`io::Async`] | Read, write and wait for any other descriptor, and for files. |
-//! | [`io::stdin`], [`io::stdout`] | Read and write the standard streams, whatever they are. |
+//! | [`io::stdin`], [`io::stdout`] | Read and write the standard streams: a terminal, a pipe, a socket or a file. |
 //! | [`LoopHandle::listen`], [`LoopHandle::connect`] | Accept and connect with callbacks; [`event_loop::listen_tcp`] makes the listening socket. |
 //!
 //! **Time and time limits**

@@ -187,11 +187,11 @@ impl<T: AsFd + 'static> Async<T> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Async::io`].
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost, as there.
+    /// Nothing is lost, as by [`Async::io`].
     pub async fn read_with<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.io(Direction::Read, operation).await
     }
@@ -200,11 +200,11 @@ impl<T: AsFd + 'static> Async<T> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Async::io`].
     ///
     /// # Cancellation
     ///
-    /// Nothing is lost, as there.
+    /// Nothing is lost, as by [`Async::io`].
     pub async fn write_with<R>(&self, operation: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.io(Direction::Write, operation).await
     }

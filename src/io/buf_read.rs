@@ -1,4 +1,4 @@
-//! A buffered reader as a stream: what is there, and all that is left.
+//! Reads of a buffered reader as of a stream: the bytes that are there, or all up to the end.
 //!
 //! In asyncio: `StreamReader.read`.
 
@@ -11,8 +11,8 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 impl<R: PollRead> BufReader<R> {
-    /// Reads what is there into `buffer`, waiting until something is. Zero is the end of the stream, or an empty
-    /// `buffer`.
+    /// Waits until there are bytes, and reads them into `buffer`. Returns their number: zero at the end of the stream,
+    /// or if `buffer` is empty.
     ///
     /// # Errors
     ///

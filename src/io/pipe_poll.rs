@@ -10,8 +10,8 @@ use std::io;
 use std::task::{Context, Poll};
 
 impl PipeReader {
-    /// Polls a read. Zero is the end of the stream, or an empty `buffer`. Of several tasks that poll, the
-    /// one that polled last is woken.
+    /// Polls a read. Gives zero at the end of the stream, or if `buffer` is empty. Of several tasks that poll, only
+    /// the one that polled last is woken.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl PipeReader {
             .poll_with(Direction::Read, |wait| wait.poll_io(cx, &mut read))
     }
 
-    /// Polls for a read being worth trying, as [`PipeReader::readable`].
+    /// Polls whether a read is worth trying, as [`PipeReader::readable`].
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl PipeReader {
         self.end.wait(Direction::Read).await
     }
 
-    /// Reads what is there, without waiting. Zero is the end of the stream, or an empty `buffer`.
+    /// Reads the bytes that are there, without waiting. Returns zero at the end of the stream, or if `buffer` is empty.
     ///
     /// # Errors
     ///
@@ -73,8 +73,8 @@ impl PipeReader {
 }
 
 impl PipeWriter {
-    /// Polls a write of as much of `bytes` as there is room for. Of several tasks that poll, the one that
-    /// polled last is woken.
+    /// Polls a write of as many of `bytes` as fit. Of several tasks that poll, only the one that polled last is
+    /// woken.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl PipeWriter {
             .poll_with(Direction::Write, |wait| wait.poll_io(cx, &mut write))
     }
 
-    /// Polls for a write being worth trying, as [`PipeWriter::writable`].
+    /// Polls whether a write is worth trying, as [`PipeWriter::writable`].
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl PipeWriter {
         self.end.wait(Direction::Write).await
     }
 
-    /// Writes as much of `bytes` as there is room for, without waiting.
+    /// Writes as many of `bytes` as fit, without waiting.
     ///
     /// # Errors
     ///

@@ -16,14 +16,14 @@ use std::task::{Context, Poll};
 /// The streams of this crate have it. One for a stream of your own, an encrypted one, say, wakes the task of
 /// the last poll when it is worth polling again.
 pub trait PollRead {
-    /// Polls a read. Zero is the end of the stream, or an empty `buffer`.
+    /// Polls a read. Gives zero at the end of the stream, or if `buffer` is empty.
     ///
     /// # Errors
     ///
     /// Those of the stream.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Polls for a read being worth trying, so that a reader that waits needs no buffer. By default it always
+    /// Polls whether a read is worth trying, so that a reader that waits needs no buffer. By default it always
     /// is.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ macro_rules! stream_poll {
         /// that poll in one direction, the one that polled last is woken. The waits of the futures of this
         /// type ([`read`](Self::read), [`readable`](Self::readable)) are apart from these, and each of them is woken.
         impl $Stream {
-            /// Polls a read. Zero is the end of the stream, or an empty `buffer`.
+            /// Polls a read. Gives zero at the end of the stream, or if `buffer` is empty.
             ///
             /// # Errors
             ///
@@ -86,7 +86,7 @@ macro_rules! stream_poll {
                 self.source.poll_peek(cx, buffer)
             }
 
-            /// Polls a write of as much of `bytes` as there is room for.
+            /// Polls a write of as many of `bytes` as fit.
             ///
             /// # Errors
             ///
@@ -112,7 +112,7 @@ macro_rules! stream_poll {
                 self.source.poll_write_vectored(cx, buffers)
             }
 
-            /// Polls for a read being worth trying, as [`readable`](Self::readable).
+            /// Polls whether a read is worth trying, as [`readable`](Self::readable).
             ///
             /// # Errors
             ///
@@ -121,7 +121,7 @@ macro_rules! stream_poll {
                 self.source.poll_ready(cx, Direction::Read)
             }
 
-            /// Polls for a write being worth trying, as [`writable`](Self::writable).
+            /// Polls whether a write is worth trying, as [`writable`](Self::writable).
             ///
             /// # Errors
             ///

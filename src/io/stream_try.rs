@@ -63,7 +63,7 @@ macro_rules! stream_try {
                 self.source.wait(Direction::Write).await
             }
 
-            /// Reads what is there, without waiting. Zero is the end of the stream, or an empty `buffer`.
+            /// Reads the bytes that are there, without waiting. Returns zero at the end, or if `buffer` is empty.
             ///
             /// # Errors
             ///
@@ -81,7 +81,7 @@ macro_rules! stream_try {
                 self.source.try_read_vectored(buffers)
             }
 
-            /// Writes as much of `bytes` as there is room for, without waiting.
+            /// Writes as many of `bytes` as fit, without waiting.
             ///
             /// # Errors
             ///
@@ -119,7 +119,7 @@ macro_rules! stream_try {
 
         /// # Several buffers, and bytes that stay
         impl $Stream {
-            /// Reads what is there into several buffers, one after the other, waiting until something is.
+            /// Waits until there are bytes, and reads them into several buffers, one after the other.
             ///
             /// # Errors
             ///
@@ -132,8 +132,7 @@ macro_rules! stream_try {
                 self.source.read_vectored(buffers).await
             }
 
-            /// Writes as much of several buffers, one after the other, as there is room for, waiting until there
-            /// is some.
+            /// Waits until there is room, and writes as many bytes of several buffers, one after the other, as fit.
             ///
             /// # Errors
             ///
@@ -146,10 +145,10 @@ macro_rules! stream_try {
                 self.source.write_vectored(buffers).await
             }
 
-            /// Reads what is there, waiting until something is, and leaves it there: the next read returns the
-            /// same bytes. Zero is the end of the stream, or an empty `buffer`.
+            /// Waits until there are bytes, and copies them into `buffer` without removing them: the next read returns
+            /// the same bytes. Returns zero at the end of the stream, or if `buffer` is empty.
             ///
-            /// A second call returns at once if the first one's bytes were not read, also if no more have come.
+            /// A second call returns at once if the bytes of the first one were not read, even if no more have arrived.
             ///
             /// # Errors
             ///
