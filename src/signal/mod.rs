@@ -24,9 +24,9 @@
 //! - A signal that the process ignored when the listener was made stays ignored: a program under `nohup` goes on when
 //!   its terminal closes. With [`Signal::even_if_ignored`] the listener gets the signal all the same. The Rust
 //!   runtime ignores SIGPIPE.
-//! - In a forked child, signals to the parent do not notify listeners, and signals to the child do not notify the
-//!   parent's. A listener of the parent returns [`Error::Forked`](crate::Error::Forked) there. Until the child makes
-//!   a listener of its own, a signal that had the default action has it again.
+//! - After a fork, a signal to the parent notifies no listener of the child, and a signal to the child notifies no
+//!   listener of the parent. In the child, a listener of the parent returns [`Error::Forked`](crate::Error::Forked).
+//!   Until the child makes a listener of its own, a signal that had the default action has it again.
 //! - The first process of a container (pid 1) has no default actions: a SIGTERM without a listener is
 //!   discarded. Make the listeners first.
 //!
