@@ -214,9 +214,10 @@ where
         if cell.awaits_room && !cell.has_room {
             // The waiter takes the closure back.
             cell.awaits_room = false;
-            let waker = cell.waker.take();
+            let (waker, hold) = (cell.waker.take(), cell.hold.take());
             drop(cell);
-            return wake(waker);
+            wake(waker);
+            return drop(hold); // the waiter may not look at it for a long time
         }
         let error = Stage::Done(Err(JoinError::CancelledFor(reason.into())));
         let stage = std::mem::replace(&mut cell.stage, error);

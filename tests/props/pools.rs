@@ -10,14 +10,18 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use readily::blocking::{Lane, QueuedJobs, RunBlocking, Submit, SubmitError};
 use readily::spi::BlockingJobs;
-use readily::{JoinError, ThreadPool, gather, run_blocking, sleep, spawn};
-use readily_testing::{SimLoop, orders, wakers};
+use readily::{
+    JoinError, LoopHandle, RemoteHandle, ThreadPool, WeakHandle, gather, run_blocking, sleep, spawn,
+};
+use readily_testing::{SimLoop, orders, poll_once, wakers};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -423,6 +427,216 @@ fn a_simulated_loop_runs_jobs_at_once_in_an_order_of_its_seed() {
     for order in orders {
         assert_eq!(order.into_iter().collect::<BTreeSet<_>>().len(), 6, "P1");
     }
+}
+
+/// A step of a program whose jobs run on threads, while the time of the kernel stands still.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    RunBlocking(usize),
+    TrySubmit(usize),
+    Submit(usize),
+    WithCallback,
+    GiveUp(usize),
+    Await(usize),
+    Sleep(u64),
+    Close(QueuedJobs),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..2_usize).prop_map(Step::RunBlocking),
+        2 => (0..2_usize).prop_map(Step::TrySubmit),
+        4 => (0..2_usize).prop_map(Step::Submit),
+        2 => Just(Step::WithCallback),
+        2 => any::<usize>().prop_map(Step::GiveUp),
+        2 => any::<usize>().prop_map(Step::Await),
+        3 => (1..9_u64).prop_map(Step::Sleep),
+        1 => prop_oneof![Just(QueuedJobs::Run), Just(QueuedJobs::Cancel)].prop_map(Step::Close),
+    ]
+}
+
+/// The jobs of a program on threads, and what is known of them.
+struct OnThreads {
+    pool: ThreadPool,
+    lanes: [Lane; 2],
+    waiters: Vec<Waiter>,
+    count: usize,
+    /// How many run at present.
+    running: Arc<AtomicUsize>,
+    /// How many callbacks are due, and were called.
+    due: usize,
+    called: Rc<Cell<usize>>,
+}
+
+impl OnThreads {
+    fn new() -> Self {
+        let builder = ThreadPool::builder().max_threads(2).queue(CAPACITY);
+        let pool = builder.build().unwrap();
+        Self {
+            lanes: [Lane::clone(&pool), pool.lane(1, CAPACITY).unwrap()],
+            pool,
+            waiters: Vec::new(),
+            count: 0,
+            running: Arc::default(),
+            due: 0,
+            called: Rc::default(),
+        }
+    }
+
+    /// A job that takes a while, in which its loop begins to wait.
+    fn job(&mut self) -> Job {
+        let (n, running) = (self.count, Arc::clone(&self.running));
+        self.count += 1;
+        Box::new(move || {
+            running.fetch_add(1, SeqCst);
+            (0..n % 4 * 20).for_each(|_| std::thread::yield_now());
+            running.fetch_sub(1, SeqCst);
+            n
+        })
+    }
+
+    fn remove(&mut self, nth: usize) -> Option<Waiter> {
+        let nth = nth.checked_rem(self.waiters.len())?;
+        Some(self.waiters.remove(nth))
+    }
+
+    async fn apply(&mut self, step: Step) {
+        match step {
+            Step::RunBlocking(lane) => {
+                let job = self.job();
+                let job = self.lanes[lane].run_blocking(job);
+                self.waiters.push(Waiter::Result(job));
+            }
+            Step::TrySubmit(lane) => {
+                let job = self.job();
+                let job = self.lanes[lane].try_submit(job);
+                self.waiters.extend(job.ok().map(Waiter::Result));
+            }
+            Step::Submit(lane) => {
+                let job = self.job();
+                let mut submit = Box::new(self.lanes[lane].submit(job));
+                match poll_once(&mut submit) {
+                    Poll::Pending => self.waiters.push(Waiter::Room(submit)),
+                    Poll::Ready(job) => self.waiters.extend(job.ok().map(Waiter::Result)),
+                }
+            }
+            Step::WithCallback => {
+                let (job, called) = (self.job(), Rc::clone(&self.called));
+                let handle = WeakHandle::current().unwrap();
+                handle.with(|handle| {
+                    handle.set_thread_pool(self.pool.clone());
+                    let count = move |_: &LoopHandle, _: Result<usize, JoinError>| {
+                        called.set(called.get() + 1);
+                    };
+                    drop(handle.run_blocking_with(job, count));
+                });
+                self.due += 1;
+            }
+            Step::GiveUp(nth) => drop(self.remove(nth)),
+            Step::Await(nth) => match self.remove(nth) {
+                None => {}
+                Some(Waiter::Result(job)) => drop(job.await),
+                Some(Waiter::Room(submit)) => {
+                    if let Ok(job) = submit.await {
+                        drop(job.await);
+                    }
+                }
+            },
+            Step::Sleep(millis) => {
+                sleep(Duration::from_millis(millis)).await;
+                self.check_all_have_ended();
+            }
+            Step::Close(queued) => self.pool.close(queued),
+        }
+    }
+
+    /// The time has moved, so no job that was submitted before waits or runs.
+    fn check_all_have_ended(&mut self) {
+        assert_eq!(self.running.load(SeqCst), 0);
+        assert_eq!(self.called.get(), self.due);
+        for waiter in std::mem::take(&mut self.waiters) {
+            let job = match waiter {
+                Waiter::Result(job) => Some(job),
+                Waiter::Room(mut submit) => match poll_once(&mut submit) {
+                    Poll::Pending => panic!("it waits for room"),
+                    Poll::Ready(job) => job.ok(), // or the pool was shut down
+                },
+            };
+            assert!(job.as_ref().is_none_or(RunBlocking::done));
+            self.waiters.extend(job.map(Waiter::Result));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 8, ..ProptestConfig::default() })]
+
+    /// R376: with threads the time moves only while no job waits or runs, whatever becomes of the jobs and of their
+    /// waiters; and then it moves by what the program sleeps, and by no more.
+    #[test]
+    fn with_threads_the_time_moves_only_between_the_jobs(
+        seed in any::<u64>(),
+        steps in vec(step(), 0..40),
+    ) {
+        let mut sim = SimLoop::new(seed);
+        sim.kernel().set_blocking_jobs(BlockingJobs::HoldTime);
+        let slept: u64 = steps.iter().map(|step| match step {
+            Step::Sleep(millis) => *millis,
+            _ => 0,
+        }).sum();
+        sim.run(async move {
+            let mut jobs = OnThreads::new();
+            // There is always a time to which the clock could move.
+            let ticking = spawn(async {
+                loop {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            });
+            for step in steps {
+                jobs.apply(step).await;
+            }
+            while !jobs.waiters.is_empty() {
+                jobs.apply(Step::Await(0)).await;
+            }
+            drop(ticking);
+        }).unwrap();
+        prop_assert_eq!(sim.elapsed(), Duration::from_millis(slept));
+    }
+}
+
+/// R376: the time does not move between the end of a job and the wake of its waiter, however long the thread takes.
+#[test]
+fn the_time_stands_still_until_the_waiter_of_a_job_is_woken() {
+    struct Probes(RemoteHandle);
+
+    impl Wake for Probes {
+        /// On the thread of the job: lets the loop turn many times before it wakes.
+        fn wake(self: Arc<Self>) {
+            for _ in 0..50 {
+                let (here, answer) = std::sync::mpsc::channel();
+                let answered = self.0.call_soon(move |_| here.send(()).unwrap());
+                answered.unwrap();
+                answer.recv().unwrap();
+            }
+            self.0.call_soon(|handle| handle.stop()).unwrap();
+        }
+    }
+
+    let mut sim = SimLoop::new(1);
+    sim.kernel().set_blocking_jobs(BlockingJobs::HoldTime);
+    let event_loop = sim.event_loop();
+    let waker = Waker::from(Arc::new(Probes(event_loop.remote_handle())));
+    event_loop.call_later(LONG, |_| panic!("the time has moved"));
+    let here = event_loop.enter();
+    let (to_job, from_test) = std::sync::mpsc::channel::<()>();
+    let mut job = run_blocking(move || from_test.recv().unwrap());
+    let polled = Pin::new(&mut job).poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    drop(here);
+    to_job.send(()).unwrap();
+    event_loop.run().unwrap();
+    assert!(job.done());
+    assert_eq!(sim.elapsed(), Duration::ZERO);
 }
 
 /// With threads the time stands still until the job has returned, whether or not its waiter is still there.
