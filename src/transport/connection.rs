@@ -10,7 +10,7 @@ use super::handle::Transport;
 use super::members::Member;
 use super::protocol::Protocol;
 use super::shared::{Shared, is_no_error};
-use super::state::{Once, Phase, Step};
+use super::state::{Once, Phase, Start, Step};
 use crate::event_loop::loop_handle::{Callbacks, Cx};
 use crate::event_loop::{Attachment, LoopHandle};
 use crate::poll::Interest;
@@ -159,7 +159,7 @@ impl<P: Protocol> Connection<P> {
         let state = &transport.shared.state;
         match step {
             Step::ConnectionMade => {
-                state.borrow_mut().phase = Phase::Open;
+                state.borrow_mut().start = Start::Made;
                 protocol.connection_made(transport);
             }
             Step::ServerDraining => {
@@ -182,7 +182,7 @@ impl<P: Protocol> Connection<P> {
     /// Calls `connection_made` if that was not done yet: the connection has ended, or its deadline has passed, before
     /// its first callback.
     fn make(&mut self) {
-        let is_new = self.shared().state.borrow().phase == Phase::New;
+        let is_new = self.shared().state.borrow().start == Start::New;
         if is_new {
             self.take(Step::ConnectionMade);
         }
@@ -212,10 +212,12 @@ impl<P: Protocol> Callbacks for Connection<P> {
 
     fn on_connect(&mut self, cx: &Cx<'_>) {
         self.begin(cx);
-        // The program may have closed it before it was established.
-        if self.shared().state.borrow().phase == Phase::Connecting {
-            self.shared().state.borrow_mut().phase = Phase::New;
+        // The program may have ended it before it was established: then it is only lost.
+        let mut state = self.shared().state.borrow_mut();
+        if state.phase < Phase::Ended {
+            state.start = Start::New;
         }
+        drop(state);
         self.settle(cx);
     }
 

@@ -5,7 +5,7 @@
 use super::connection::Connection;
 use super::handle::Transport;
 use super::protocol::Protocol;
-use super::state::Phase;
+use super::state::Start;
 use crate::event_loop::{Descriptor, Error, LoopHandle, RegisterError};
 use crate::poll::{Interest, Trigger};
 use readily_sys::socket;
@@ -68,7 +68,7 @@ impl LoopHandle {
         addr: SocketAddr,
         protocol: P,
     ) -> Result<Transport, RegisterError<P>> {
-        let transport = Transport::new(self, Phase::Connecting, Some(addr), Location::caller());
+        let transport = Transport::new(self, Start::Connecting, Some(addr), Location::caller());
         let connection = Connection::new(self, protocol, &transport, None);
         let key = self.connect(addr, connection).map_err(with_protocol)?;
         transport.shared.key.set(Some(key));
@@ -102,7 +102,7 @@ impl LoopHandle {
             });
         }
         let site = Location::caller();
-        let transport = Transport::new(self, Phase::New, None, site);
+        let transport = Transport::new(self, Start::New, None, site);
         let connection = Connection::new(self, protocol, &transport, None);
         let key = self
             .register_with(descriptor, Interest::NONE, Trigger::Level, connection)

@@ -7,7 +7,7 @@
 //! In asyncio: `BaseTransport`, `ReadTransport`, `WriteTransport`.
 
 use super::shared::Shared;
-use super::state::{Once, Phase, State};
+use super::state::{Once, Phase, Start, State};
 use crate::event_loop::{Key, LoopHandle};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -47,7 +47,7 @@ pub enum WriteError {
 impl Transport {
     pub(super) fn new(
         handle: &LoopHandle,
-        phase: Phase,
+        start: Start,
         peer: Option<SocketAddr>,
         site: &'static Location<'static>,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Transport {
                 handle: handle.weak_handle(),
                 key: Cell::new(None),
                 peer,
-                state: RefCell::new(State::new(phase)),
+                state: RefCell::new(State::new(start)),
                 is_running: Cell::new(false),
                 is_queued: Cell::new(false),
                 site,
@@ -129,7 +129,8 @@ impl Transport {
     }
 
     /// Closes the connection when the buffer has been sent. From now on nothing is read, and [`write`](Self::write)
-    /// returns an error. While the peer does not read, the connection stays open: set a [deadline](Self::set_deadline).
+    /// returns an error. A connection that is not established yet is established first if there is something to send,
+    /// and otherwise ends. While the peer does not read, the connection stays open: set a [deadline](Self::set_deadline).
     ///
     /// If received bytes are unread at the close, the system sends the peer a reset, and the peer may lose the last
     /// bytes that were written. To prevent that, call [`write_eof`](Self::write_eof), and close
@@ -298,6 +299,7 @@ impl fmt::Debug for Transport {
         let mut shown = f.debug_struct("Transport");
         shown.field("key", &self.shared.key.get());
         if let Ok(state) = self.shared.state.try_borrow() {
+            shown.field("start", &state.start);
             shown.field("phase", &state.phase);
             shown.field("buffered", &state.buffer.len());
         }

@@ -10,14 +10,14 @@ use std::io;
 /// The loop calls the methods one at a time, in this order: [`connection_made`](Self::connection_made) once;
 /// [`data_received`](Self::data_received) any number of times; [`eof_received`](Self::eof_received) at most once;
 /// [`connection_lost`](Self::connection_lost) once, as the last one. Between `connection_made` and `connection_lost`,
-/// calls of `pause_writing` and `resume_writing` alternate. If the connection cannot be established, only
-/// `connection_lost` is called.
+/// calls of `pause_writing` and `resume_writing` alternate. If the connection cannot be established, or is ended by
+/// the program before that, only `connection_lost` is called.
 ///
 /// A method may call every method of its transport; no other method of the protocol is called before it has
 /// returned. A method that panics ends the connection, and the protocol is dropped without a call of
 /// `connection_lost`. The same happens if the loop is closed, or the registration is removed by its key.
 pub trait Protocol {
-    /// The connection is established.
+    /// The connection is established. It may have ended already: the transport may be closing, and have no key.
     fn connection_made(&mut self, transport: &Transport) {
         let _ = transport;
     }

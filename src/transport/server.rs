@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::handle::Transport;
 use super::members::{Listening, Member, ServerState};
 use super::protocol::Protocol;
-use super::state::Phase;
+use super::state::Start;
 use crate::event_loop::loop_handle::Cx;
 use crate::event_loop::{Accepted, Descriptor, LoopHandle, RegisterError};
 use std::cell::RefCell;
@@ -60,7 +60,7 @@ impl LoopHandle {
         let accept = move |cx: &Cx<'_>, accepted: &Accepted| {
             let state = &listening.0;
             let protocol = make.borrow_mut()(cx, accepted)?;
-            let transport = Transport::new(cx, Phase::New, accepted.peer, site);
+            let transport = Transport::new(cx, Start::New, accepted.peer, site);
             let member = Member::new(state, &transport);
             let connection = Connection::new(cx, protocol, &transport, Some(member));
             state.adjust();

@@ -4,7 +4,8 @@
 //! next steps when it ends; otherwise a call of `on_write` is queued ([`Shared::step_soon`]). The state is never
 //! borrowed across a call of the kernel, because the kernel may be code of the program (L8).
 
-use super::state::{Once, Phase, State};
+use super::state::{Once, Phase, Start, State};
+use crate::event_loop::loop_handle::Cx;
 use crate::event_loop::{Key, LoopHandle, WeakHandle};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -46,7 +47,10 @@ impl Shared {
     /// Has the next steps taken: by the running callback when it ends, or by a call of `on_write` that this queues.
     pub(super) fn step_soon(&self) {
         // While it connects, its first callback takes the steps.
-        let waits = self.state.borrow().phase == Phase::Connecting;
+        let waits = {
+            let state = self.state.borrow();
+            state.start == Start::Connecting && state.phase < Phase::Ended
+        };
         if waits || self.is_running.get() || self.is_queued.get() {
             return;
         }

@@ -13,13 +13,20 @@ use std::io;
 /// The default high mark of a transport's write buffer; the low mark is a quarter of it.
 pub(super) const DEFAULT_HIGH_MARK: usize = 64 << 10;
 
-/// The phase of a connection. A connection goes through this list from top to bottom, and may skip phases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+/// The beginning of a connection. It is apart from the [`Phase`], because a program may close a transport at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
     /// It is not established yet.
     Connecting,
     /// It is established, and `connection_made` has not been called yet.
     New,
+    /// `connection_made` was called.
+    Made,
+}
+
+/// The phase of a connection. A connection goes through this list from top to bottom, and may skip phases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
     Open,
     /// Nothing is read, and no write is accepted. The buffer is being sent.
     Closing,
@@ -49,6 +56,7 @@ pub(super) enum Step {
 }
 
 pub(super) struct State {
+    pub(super) start: Start,
     pub(super) phase: Phase,
     /// The error that has ended the connection, for `connection_lost`.
     pub(super) error: Option<io::Error>,
@@ -71,9 +79,10 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(phase: Phase) -> Self {
+    pub(super) fn new(start: Start) -> Self {
         Self {
-            phase,
+            start,
+            phase: Phase::Open,
             error: None,
             buffer: ByteQueue::default(),
             low: DEFAULT_HIGH_MARK / 4,
@@ -92,9 +101,11 @@ impl State {
     pub(super) fn next_step(&self) -> Option<Step> {
         let buffered = self.buffer.len();
         match self.phase {
-            Phase::Connecting | Phase::Lost => None,
-            Phase::New => Some(Step::ConnectionMade),
+            Phase::Lost => None,
+            // D1: also if it was closed or aborted meanwhile.
+            _ if self.start == Start::New => Some(Step::ConnectionMade),
             Phase::Ended => Some(Step::ConnectionLost),
+            _ if self.start == Start::Connecting => None,
             Phase::Closing => (buffered == 0).then_some(Step::ConnectionLost),
             Phase::Open if self.draining == Once::Asked => Some(Step::ServerDraining),
             Phase::Open if self.end == Once::Asked && buffered == 0 => Some(Step::ShutDownWriting),
@@ -108,17 +119,21 @@ impl State {
 
     /// Whether bytes of the peer are passed to the protocol.
     pub(super) fn reads(&self) -> bool {
-        self.phase == Phase::Open && !self.is_paused && !self.is_held && !self.has_end
+        self.phase == Phase::Open
+            && self.start == Start::Made
+            && !self.is_paused
+            && !self.is_held
+            && !self.has_end
     }
 
     /// Whether bytes may be sent now.
     pub(super) fn sends(&self) -> bool {
-        matches!(self.phase, Phase::Open | Phase::Closing)
+        self.start == Start::Made && self.phase <= Phase::Closing
     }
 
     /// Returns the interest for the poller. The loop itself waits for the end of a connection attempt.
     pub(super) fn interest(&self) -> Interest {
-        let read = match self.reads() || self.phase == Phase::Connecting {
+        let read = match self.reads() || self.start == Start::Connecting {
             true => Interest::READ,
             false => Interest::NONE,
         };
@@ -145,17 +160,17 @@ impl State {
         self.has_risen |= self.buffer.len() > self.high;
     }
 
-    /// Begins the close: nothing is read, and no write is accepted any more. `false` if it was closing before.
+    /// Begins the close: nothing is read, and no write is accepted any more. `false` if it was closing before. A
+    /// connection that is not established yet ends at once, unless there is something to send.
     pub(super) fn close(&mut self) -> bool {
-        match self.phase {
-            // There is no connection yet over which the buffer could be sent.
-            Phase::Connecting => self.end_with(None),
-            Phase::New | Phase::Open => {
-                self.phase = Phase::Closing;
-                true
-            }
-            _ => false,
+        if self.phase >= Phase::Closing {
+            return false;
         }
+        if self.start == Start::Connecting && self.buffer.is_empty() {
+            return self.end_with(None);
+        }
+        self.phase = Phase::Closing;
+        true
     }
 
     /// Ends the connection at once. `false` if it had ended before: then the first error is kept.
@@ -175,7 +190,7 @@ mod tests {
     use super::*;
 
     fn open(buffered: usize) -> State {
-        let mut state = State::new(Phase::Open);
+        let mut state = State::new(Start::Made);
         (state.low, state.high) = (2, 5);
         state.push(&vec![0; buffered]);
         state
@@ -203,6 +218,26 @@ mod tests {
         assert!(state.end_with(Some(io::ErrorKind::BrokenPipe.into())));
         assert!(!state.end_with(None) && state.error.is_some());
         assert_eq!(state.next_step(), Some(Step::ConnectionLost));
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_at_once_is_made_first_if_it_is_established() {
+        let closed = |start, buffered: usize| {
+            let mut state = State::new(start);
+            state.push(&vec![0; buffered]);
+            assert!(state.close());
+            (state.next_step(), state.phase)
+        };
+        let made = Some(Step::ConnectionMade);
+        assert_eq!(closed(Start::New, 0), (made, Phase::Closing));
+        assert_eq!(closed(Start::Connecting, 1), (None, Phase::Closing));
+        let lost = Some(Step::ConnectionLost);
+        assert_eq!(closed(Start::Connecting, 0), (lost, Phase::Ended));
+        let mut aborted = State::new(Start::New);
+        assert!(aborted.end_with(None));
+        assert_eq!(aborted.next_step(), made);
+        aborted.start = Start::Made;
+        assert_eq!(aborted.next_step(), lost);
     }
 
     #[test]

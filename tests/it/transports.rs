@@ -183,6 +183,69 @@ fn a_connection_that_is_closed_on_its_way_is_lost_and_not_made() {
     assert_eq!(said(&calls), "lost");
 }
 
+/// D2: there is something to send, so the close waits for the connection.
+#[test]
+fn what_is_written_before_a_close_on_the_way_is_sent() {
+    let _guard = guard!();
+    for ends in [false, true] {
+        let mut event_loop = strict_loop();
+        let (listener, addr) = listener();
+        let (protocol, calls) = Logged::quiet();
+        let transport = event_loop.create_connection(addr, protocol).unwrap();
+        transport.write(b"early").unwrap();
+        if ends {
+            transport.write_eof().unwrap();
+        }
+        transport.close();
+        assert!(transport.is_closing());
+        assert_eq!(transport.write(b"x"), Err(WriteError::Closing));
+        assert_eq!(transport.write_eof(), Err(WriteError::Closing));
+        event_loop.run().unwrap();
+        assert_eq!(said(&calls), "made lost");
+        let mut text = String::new();
+        listener
+            .accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "early");
+    }
+
+    let mut event_loop = strict_loop();
+    let (protocol, calls) = Logged::quiet();
+    let transport = event_loop.create_connection(unused_addr(), protocol);
+    let transport = transport.unwrap();
+    transport.write(b"early").unwrap();
+    transport.close();
+    event_loop.run().unwrap();
+    assert_eq!(said(&calls), "lost: ConnectionRefused");
+}
+
+/// D1.
+#[test]
+fn a_transport_that_is_closed_before_its_first_turn_is_made_and_then_lost() {
+    let _guard = guard!();
+    for aborts in [false, true] {
+        let mut event_loop = strict_loop();
+        let (mut client, stream) = tcp_pair();
+        let (protocol, calls) = Logged::quiet();
+        let transport = event_loop.create_transport(stream, protocol).unwrap();
+        transport.write(b"early").unwrap();
+        match aborts {
+            true => transport.abort(),
+            false => transport.close(),
+        }
+        assert!(transport.is_closing());
+        assert_eq!(transport.write(b"x"), Err(WriteError::Closing));
+        event_loop.run().unwrap();
+        assert_eq!(said(&calls), "made lost");
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, if aborts { "" } else { "early" });
+    }
+}
+
 /// R123: the peer sends requests, and reads no answers.
 #[test]
 fn a_peer_that_does_not_read_is_not_read_from() {

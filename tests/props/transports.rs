@@ -218,6 +218,7 @@ impl Protocol for Checked {
     fn connection_lost(&mut self, _transport: &Transport, error: Option<io::Error>) {
         let mut calls = self.calls.borrow_mut();
         assert!(calls.lost.is_none(), "lost twice");
+        assert!(calls.made, "lost without being made");
         calls.lost = Some(error.map(|error| error.kind()));
     }
 }
