@@ -1,8 +1,9 @@
 //! A connection: the callbacks of its registration, which call the protocol.
 //!
 //! Each callback handles its event, and then calls `settle`, which takes steps until `State::next_step` returns none,
-//! and then sets the interest once. If a transport is used outside of these callbacks, `Shared::step_soon` queues a
-//! call of `on_write`, without an event, so that `settle` runs.
+//! and then sets the interest once. It calls `resume_writing` at most once: see [`Connection::settle`]. If a transport
+//! is used outside of these callbacks, `Shared::step_soon` queues a call of `on_write`, without an event, so that
+//! `settle` runs.
 //!
 //! In asyncio: `_SelectorSocketTransport`.
 
@@ -90,6 +91,7 @@ impl<P: Protocol> Connection<P> {
     fn begin(&self, cx: &Cx<'_>) {
         self.shared().key.set(Some(cx.key()));
         self.shared().is_running.set(true);
+        self.shared().sent.set(0);
     }
 
     /// Reads once, and passes the bytes to the protocol. Returns whether there were any.
@@ -134,11 +136,21 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Sends from the buffer, takes steps until there is none, and sets the interest.
+    ///
+    /// D3: calls `resume_writing` at most once. A protocol that goes on writing there fills the buffer again, and while
+    /// the socket accepts all of it, another `resume_writing` is due each time: that one waits for the next event of
+    /// the descriptor, so that the loop gets to its other work in between.
     fn settle(&mut self, cx: &Cx<'_>) {
         let mut has_room = self.shared().flush();
+        let mut has_resumed = false;
         loop {
             let step = self.shared().state.borrow().next_step();
             let Some(step) = step else { break };
+            let resumes = step == Step::ResumeWriting;
+            if resumes && has_resumed {
+                break;
+            }
+            has_resumed |= resumes;
             self.take(step);
             if step == Step::ConnectionLost {
                 return cx.close();

@@ -21,6 +21,11 @@ use std::time::Duration;
 /// the callback returns.
 const DIRECT: usize = 4 << 10;
 
+/// Between two callbacks of its connection, a transport sends this many bytes without the buffer. Bytes beyond go into
+/// the buffer, so that a protocol that writes until the buffer is above its mark comes to an end (D3), however fast
+/// its peer reads.
+const BURST: usize = 256 << 10;
+
 /// The handle of a connection that has a [`Protocol`](super::Protocol): writes to it, pauses it and closes it.
 ///
 /// A clone refers to the same connection. Dropping all clones does not end the connection. It lasts until
@@ -59,6 +64,7 @@ impl Transport {
                 state: RefCell::new(State::new(start)),
                 is_running: Cell::new(false),
                 is_queued: Cell::new(false),
+                sent: Cell::new(0),
                 site,
             }),
         }
@@ -74,7 +80,9 @@ impl Transport {
     /// [`get_write_buffer_size`](Self::get_write_buffer_size) is above the high mark, and write the rest in
     /// `resume_writing`.
     ///
-    /// In a callback of its own connection, short writes are collected, and sent together when the callback returns.
+    /// In a callback of its own connection, short writes are collected, and sent together when the callback returns. The
+    /// bytes of long writes go to the socket at once, up to 256 KiB between two callbacks of the connection; bytes
+    /// beyond go into the buffer, so that other work gets its turn.
     ///
     /// # Errors
     ///
@@ -91,13 +99,17 @@ impl Transport {
             if state.end != Once::No {
                 return Err(WriteError::AfterEof);
             }
-            state.sends() && (!shared.is_running.get() || bytes.len() >= DIRECT)
+            let collects = shared.is_running.get() && bytes.len() < DIRECT;
+            state.sends() && !collects && shared.sent.get() < BURST
         };
         let mut rest = bytes;
         // The buffer is sent first. If the socket does not accept all of it, the new bytes must wait behind it.
         if tries && !bytes.is_empty() && shared.flush() {
             match shared.send(bytes) {
-                Ok(n) => rest = &bytes[n..],
+                Ok(n) => {
+                    shared.sent.set(shared.sent.get() + n);
+                    rest = &bytes[n..];
+                }
                 Err(error) => shared.end_with(Some(error)),
             }
         }

@@ -58,7 +58,8 @@ pub trait Protocol {
         transport.hold_reading(true);
     }
 
-    /// The write buffer has come down to its low mark. The default goes on reading.
+    /// The write buffer has come down to its low mark. The default goes on reading. If this fills the buffer again, the
+    /// next call comes in a later turn, also if the socket accepts everything at once.
     fn resume_writing(&mut self, transport: &Transport) {
         transport.hold_reading(false);
     }

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub(super) is_running: Cell<bool>,
     /// A call of `on_write` is queued.
     pub(super) is_queued: Cell<bool>,
+    /// The bytes that `write` has sent itself since the last callback of the connection.
+    pub(super) sent: Cell<usize>,
     /// The line of code that made the connection, or the server.
     pub(super) site: &'static Location<'static>,
 }

@@ -131,13 +131,16 @@ impl State {
         self.start == Start::Made && self.phase <= Phase::Closing
     }
 
-    /// Returns the interest for the poller. The loop itself waits for the end of a connection attempt.
+    /// Returns the interest for the poller. The loop itself waits for the end of a connection attempt. A
+    /// `resume_writing` that is still due (D3) is called after the next event, so it needs one also if the buffer is
+    /// empty.
     pub(super) fn interest(&self) -> Interest {
         let read = match self.reads() || self.start == Start::Connecting {
             true => Interest::READ,
             false => Interest::NONE,
         };
-        match self.sends() && !self.buffer.is_empty() {
+        let writes = self.sends() && !self.buffer.is_empty();
+        match writes || self.next_step() == Some(Step::ResumeWriting) {
             true => read | Interest::WRITE,
             false => read,
         }

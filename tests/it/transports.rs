@@ -8,6 +8,7 @@ use crate::support::{
 use readily::event_loop::Accepted;
 use readily::transport::{Protocol, Server, ServerClosed, Transport, WriteError};
 use readily::{Closures, Cx, Error, EventLoop, Interest, PanicPolicy, Runner};
+use readily_testing::Kernel;
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -292,10 +293,17 @@ fn the_protocol_is_paused_above_the_high_mark_and_resumed_at_the_low_one() {
     let (protocol, calls) = Logged::quiet();
     let transport = event_loop.create_transport(stream, protocol).unwrap();
     turn_until_said(&mut event_loop, &calls, "made");
-    transport.set_write_buffer_limits(1, 1000);
-    turn_times(&mut event_loop, 1);
+    transport.set_write_buffer_limits(1 << 30, 1 << 30);
     let mut sent = 0;
-    while transport.get_write_buffer_size() <= 1000 {
+    while transport.get_write_buffer_size() == 0 {
+        transport.write(&[1; 30_000]).unwrap();
+        sent += 30_000;
+        turn_times(&mut event_loop, 1);
+    }
+    // The socket is full.
+    transport.set_write_buffer_limits(1, 100_000);
+    turn_times(&mut event_loop, 1);
+    while transport.get_write_buffer_size() <= 100_000 {
         transport.write(&[1; 30_000]).unwrap();
         sent += 30_000;
     }
@@ -356,6 +364,69 @@ fn a_protocol_that_stops_at_the_mark_is_resumed() {
     });
     event_loop.run().unwrap();
     assert_eq!(reader.join().unwrap(), 10_000_000);
+}
+
+/// Writes without an end: until the buffer is above its mark, and again in `resume_writing`.
+struct Endless {
+    chunk: usize,
+    writes: Count,
+    resumed: Count,
+}
+
+impl Endless {
+    fn go_on(&mut self, transport: &Transport) {
+        let (_, high) = transport.get_write_buffer_limits();
+        while transport.get_write_buffer_size() <= high {
+            transport.write(&vec![1; self.chunk]).unwrap();
+            let written = self.writes.add() * self.chunk;
+            assert!(written < 64 << 20, "the loop does nothing else");
+        }
+    }
+}
+
+impl Protocol for Endless {
+    fn connection_made(&mut self, transport: &Transport) {
+        self.go_on(transport);
+    }
+
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+
+    fn resume_writing(&mut self, transport: &Transport) {
+        assert!(self.resumed.add() < 100, "the loop does nothing else");
+        self.go_on(transport);
+    }
+}
+
+/// D3. The kernel in memory accepts all bytes at once, as a socket does whose peer reads them on another thread.
+#[test]
+fn a_protocol_that_writes_without_an_end_is_resumed_once_in_a_turn() {
+    let _guard = guard!();
+    for chunk in [1, 1000, 5000] {
+        let kernel = Kernel::new();
+        let (poller, clock) = (Box::new(kernel.poller()), Box::new(kernel.clock()));
+        let mut event_loop = EventLoop::with(poller, clock).unwrap();
+        event_loop.set_panic_policy(PanicPolicy::Propagate);
+        let (ours, theirs) = kernel.tcp().unwrap();
+        theirs.set_capacity(1 << 30);
+        let (writes, resumed) = (Count::default(), Count::default());
+        let endless = Endless {
+            chunk,
+            writes: writes.clone(),
+            resumed: resumed.clone(),
+        };
+        event_loop.create_transport(ours, endless).unwrap();
+        let called = Count::default();
+        for turn in 1..=5 {
+            let count = called.clone();
+            event_loop.call_soon(move |_| {
+                count.add();
+            });
+            turn_times(&mut event_loop, 1);
+            assert_eq!(called.get(), turn);
+            assert!(resumed.get() <= turn, "{} in {turn}", resumed.get());
+        }
+        assert!(resumed.get() >= 3, "it goes on: {}", resumed.get());
+    }
 }
 
 #[test]
