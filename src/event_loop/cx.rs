@@ -150,11 +150,16 @@ impl<'a> Cx<'a> {
     /// Returns the interest of this registration; none once it is removed.
     #[must_use]
     pub fn interest(&self) -> Interest {
-        let state = self.registration.state.get();
-        match state.reasons.contains(Reasons::REMOVED) {
+        match self.is_removed() {
             true => Interest::NONE,
-            false => state.interest,
+            false => self.registration.state.get().interest,
         }
+    }
+
+    /// Whether this registration is removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        let reasons = self.registration.state.get().reasons;
+        reasons.contains(Reasons::REMOVED)
     }
 
     /// Sets the interest of this registration.
@@ -232,13 +237,7 @@ impl<'a> Cx<'a> {
 
     fn change_deadline(&self, after: Option<Duration>, site: &'static Location<'static>) {
         // A removed registration is about to be dropped, and its timer would be left behind.
-        if !self
-            .registration
-            .state
-            .get()
-            .reasons
-            .contains(Reasons::REMOVED)
-        {
+        if !self.is_removed() {
             self.handle
                 .arm_deadline(self.slot(), self.registration, after, site);
         }

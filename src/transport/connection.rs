@@ -94,9 +94,14 @@ impl<P: Protocol> Connection<P> {
         self.shared().sent.set(0);
     }
 
-    /// Reads once, and passes the bytes to the protocol. Returns whether there were any.
-    fn read(&mut self, cx: &Cx<'_>) -> bool {
-        let read = match self.protocol.get_buffer(&self.transport) {
+    /// Reads once, and passes the bytes to the protocol. Returns their number.
+    fn read(&mut self, cx: &Cx<'_>) -> usize {
+        let place = self.protocol.get_buffer(&self.transport);
+        // D2, L2: the protocol may have ended its connection there, or paused it.
+        if self.transport.shared.is_removed(cx) || !self.transport.is_reading() {
+            return 0;
+        }
+        let read = match place {
             Some([]) => Err(io::ErrorKind::InvalidInput.into()),
             Some(place) => {
                 let read = cx.read(place);
@@ -111,13 +116,13 @@ impl<P: Protocol> Connection<P> {
             Ok(0) => {
                 self.shared().state.borrow_mut().has_end = true;
                 self.protocol.eof_received(&self.transport);
-                false
+                0
             }
-            Ok(_) => true,
-            Err(error) if is_no_error(&error) => false,
+            Ok(n) => n,
+            Err(error) if is_no_error(&error) => 0,
             Err(error) => {
                 self.transport.fail(error);
-                false
+                0
             }
         }
     }
@@ -135,12 +140,29 @@ impl<P: Protocol> Connection<P> {
         read
     }
 
+    /// Reads up to the end of the data, after a hangup.
+    fn read_rest(&mut self, cx: &Cx<'_>) {
+        let mut left = None;
+        while self.transport.is_reading() {
+            let n = self.read(cx);
+            left = match left {
+                _ if n == 0 => return,
+                None => Some(bytes_left(cx)),
+                Some(left) if n <= left => Some(left - n),
+                Some(_) => return,
+            };
+        }
+    }
+
     /// Sends from the buffer, takes steps until there is none, and sets the interest.
     ///
     /// D3: calls `resume_writing` at most once. A protocol that goes on writing there fills the buffer again, and while
     /// the socket accepts all of it, another `resume_writing` is due each time: that one waits for the next event of
     /// the descriptor, so that the loop gets to its other work in between.
     fn settle(&mut self, cx: &Cx<'_>) {
+        if self.shared().is_removed(cx) {
+            return;
+        }
         let mut has_room = self.shared().flush();
         let mut has_resumed = false;
         loop {
@@ -154,6 +176,9 @@ impl<P: Protocol> Connection<P> {
             self.take(step);
             if step == Step::ConnectionLost {
                 return cx.close();
+            }
+            if self.shared().is_removed(cx) {
+                return;
             }
             has_room = has_room && self.shared().flush();
         }
@@ -251,7 +276,9 @@ impl<P: Protocol> Callbacks for Connection<P> {
     fn on_timeout(&mut self, cx: &Cx<'_>) {
         self.begin(cx);
         self.make();
-        self.protocol.timed_out(&self.transport);
+        if !self.transport.has_ended() && !self.shared().is_removed(cx) {
+            self.protocol.timed_out(&self.transport);
+        }
         self.settle(cx);
     }
 
@@ -261,8 +288,19 @@ impl<P: Protocol> Callbacks for Connection<P> {
         self.shared().key.set(None);
         self.make();
         // Both sides have ended. No more bytes come, so the rest is read here, up to the end of the data.
-        while error.is_none() && self.transport.is_reading() && self.read(cx) {}
+        if error.is_none() {
+            self.read_rest(cx);
+        }
         self.shared().state.borrow_mut().end_with(error);
         self.lose();
+    }
+}
+
+/// How many bytes there are up to the end of the data, at most. A FIFO may have a new writer by now, whose bytes would
+/// never end; those that come from now on are lost with the descriptor.
+fn bytes_left(cx: &Cx<'_>) -> usize {
+    match cx.fd_ref().is_pipe() {
+        Ok(true) => cx.fd_ref().bytes_available().unwrap_or(0),
+        _ => usize::MAX,
     }
 }

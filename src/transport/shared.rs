@@ -35,6 +35,12 @@ impl Shared {
         self.handle.upgrade_open()
     }
 
+    /// Whether the program has removed the registration by its key, in the callback that runs. From then on nothing of
+    /// the protocol is called (L2). `false` in a hangup: there the loop has removed it.
+    pub(super) fn is_removed(&self, cx: &Cx<'_>) -> bool {
+        cx.is_removed() && self.key.get().is_some()
+    }
+
     /// Sends as many of `bytes` as the socket accepts, and returns how many.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let (Some(handle), Some(key)) = (self.open_loop(), self.key.get()) else {

@@ -599,6 +599,51 @@ fn a_protocol_may_have_a_place_of_its_own_for_what_is_read() {
     }
 }
 
+/// Ends its connection when it is asked for a place.
+struct Ends(Calls, Box<dyn Fn(&Transport)>, [u8; 4]);
+
+impl Protocol for Ends {
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {
+        unreachable!("it has a place");
+    }
+
+    fn get_buffer(&mut self, transport: &Transport) -> Option<&mut [u8]> {
+        (self.1)(transport);
+        Some(&mut self.2)
+    }
+
+    fn buffer_updated(&mut self, _transport: &Transport, _count: usize) {
+        self.0.borrow_mut().push("updated".to_owned());
+    }
+
+    fn connection_lost(&mut self, _transport: &Transport, _error: Option<std::io::Error>) {
+        self.0.borrow_mut().push("lost".to_owned());
+    }
+}
+
+/// D2, L2.
+#[test]
+fn nothing_is_read_into_the_place_of_a_protocol_that_ends_its_connection_there() {
+    let _guard = guard!();
+    for removes in [false, true] {
+        let mut event_loop = strict_loop();
+        let (mut client, stream) = tcp_pair();
+        let (calls, weak) = (Calls::default(), event_loop.weak_handle());
+        let end = move |transport: &Transport| match removes {
+            true => {
+                let key = transport.key().unwrap();
+                weak.with(|handle| handle.remove(key).unwrap()).unwrap();
+            }
+            false => transport.close(),
+        };
+        let ends = Ends(Rc::clone(&calls), Box::new(end), [0; 4]);
+        event_loop.create_transport(stream, ends).unwrap();
+        client.write_all(b"hi").unwrap();
+        event_loop.run().unwrap();
+        assert_eq!(said(&calls), if removes { "" } else { "lost" });
+    }
+}
+
 #[test]
 fn a_reset_is_the_error_of_the_connection() {
     let _guard = guard!();
@@ -746,6 +791,47 @@ fn a_registration_that_is_removed_and_a_loop_that_is_closed_end_the_transport() 
     left.abort();
     left.set_deadline(Duration::ZERO);
     assert!(left.is_closing() && left.key().is_none());
+}
+
+/// D1, L2.
+#[test]
+fn a_protocol_that_removes_its_registration_is_not_called_again() {
+    let _guard = guard!();
+    for at in ["made", "hi", "pause", "end", "late"] {
+        let mut event_loop = strict_loop();
+        let (mut client, stream) = tcp_pair();
+        let weak = event_loop.weak_handle();
+        let (protocol, calls) = Logged::new(move |call, transport| {
+            match call {
+                "made" => transport.set_write_buffer_limits(0, 1),
+                "hi" => transport.write(b"more than the mark").unwrap(),
+                _ => {}
+            }
+            if call == at {
+                let key = transport.key().unwrap();
+                let removed = weak.with(|handle| handle.remove(key).is_ok());
+                assert_eq!(removed, Some(true));
+            }
+        });
+        let transport = event_loop.create_transport(stream, protocol).unwrap();
+        if at == "made" {
+            transport.set_deadline(Duration::ZERO);
+        }
+        client.write_all(b"hi").unwrap();
+        if at == "end" {
+            client.shutdown(Shutdown::Write).unwrap();
+        }
+        let before = if at == "pause" { "pause" } else { "hi" };
+        if at != "made" {
+            turn_until_said(&mut event_loop, &calls, before);
+        }
+        if at == "late" {
+            transport.set_deadline(Duration::ZERO);
+        }
+        event_loop.run().unwrap();
+        assert_eq!(calls.borrow().last().unwrap(), at, "{}", said(&calls));
+        assert!(transport.is_closing() && transport.key().is_none());
+    }
 }
 
 /// A server whose protocols owe an answer to "?" until the test gives it.
@@ -907,4 +993,45 @@ fn a_pipe_has_a_transport_at_each_end() {
     assert_eq!(said(&calls), "made through end lost");
     assert_eq!(said(&write_calls), "made lost");
     assert!(cat.wait().unwrap().success());
+}
+
+/// A FIFO whose reader finds new bytes whenever it has read the last ones: the protocol writes them.
+struct Refills(std::path::PathBuf, usize);
+
+impl Refills {
+    fn refill(&mut self) {
+        self.1 += 1;
+        assert!(self.1 < 1000, "the loop does nothing else");
+        std::fs::write(&self.0, b"again").unwrap();
+    }
+}
+
+impl Protocol for Refills {
+    fn connection_made(&mut self, _transport: &Transport) {
+        self.refill();
+    }
+
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {
+        self.refill();
+    }
+}
+
+/// D1. The registration is over with the hangup: a new writer cannot keep it.
+#[test]
+fn a_fifo_that_hangs_up_is_lost_though_bytes_go_on_coming() {
+    let _guard = guard!();
+    let name = format!("readily-refilled-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let both = std::fs::File::options().read(true).write(true).open(&path);
+    let both = both.unwrap();
+    let reader = std::fs::File::open(&path).unwrap();
+    drop(both); // the last writer
+    let mut event_loop = strict_loop();
+    event_loop
+        .create_transport(reader, Refills(path.clone(), 0))
+        .unwrap();
+    event_loop.run().unwrap();
+    std::fs::remove_file(&path).unwrap();
 }
