@@ -17,6 +17,14 @@ use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 
+/// How a server ends its connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    No,
+    Drain,
+    Abort,
+}
+
 /// What a server, its listener and its connections share.
 pub(super) struct ServerState {
     pub(super) handle: WeakHandle,
@@ -31,6 +39,8 @@ pub(super) struct ServerState {
     counts: Cell<ServerClosed>,
     /// The timers of `drain`. They are cancelled when the server is closed, because they would keep the loop running.
     limits: RefCell<Vec<TimerHandle>>,
+    /// How the connections are ended, for one that is being made meanwhile.
+    ending: Cell<Ending>,
     pub(super) closed: Rc<Closed>,
 }
 
@@ -46,6 +56,7 @@ impl ServerState {
             is_full: Cell::new(false),
             counts: Cell::default(),
             limits: RefCell::default(),
+            ending: Cell::new(Ending::No),
             closed: Rc::default(),
         })
     }
@@ -60,17 +71,39 @@ impl ServerState {
         members.iter().map(|(_, member)| member.clone()).collect()
     }
 
+    /// Asks all connections to end.
+    pub(super) fn drain(&self) {
+        if self.ending.get() == Ending::No {
+            self.ending.set(Ending::Drain);
+        }
+        for transport in self.all() {
+            transport.ask_to_drain();
+        }
+    }
+
     /// Closes all connections at once.
     pub(super) fn abort(&self) {
-        let all = self.all();
-        let mut counts = self.counts.get();
-        counts.aborted += all
-            .iter()
-            .filter(|transport| !transport.has_ended())
-            .count();
-        self.counts.set(counts);
-        for transport in all {
+        self.ending.set(Ending::Abort);
+        for transport in self.all() {
+            self.abort_one(&transport);
+        }
+    }
+
+    fn abort_one(&self, transport: &Transport) {
+        if !transport.has_ended() {
+            let mut counts = self.counts.get();
+            counts.aborted += 1;
+            self.counts.set(counts);
             transport.abort();
+        }
+    }
+
+    /// Ends a new connection in the way in which the others were ended while it was made: by the factory itself.
+    pub(super) fn end_new(&self, transport: &Transport) {
+        match self.ending.get() {
+            Ending::No => {}
+            Ending::Drain => transport.ask_to_drain(),
+            Ending::Abort => self.abort_one(transport),
         }
     }
 

@@ -64,6 +64,7 @@ impl LoopHandle {
             let member = Member::new(state, &transport);
             let connection = Connection::new(cx, protocol, &transport, Some(member));
             state.adjust();
+            state.end_new(&transport);
             Some(connection)
         };
         match self.listen(listener, accept) {
@@ -151,9 +152,7 @@ impl Server {
     #[track_caller]
     pub fn drain(&self, limit: Duration) {
         self.stop_accepting();
-        for transport in self.state.all() {
-            transport.ask_to_drain();
-        }
+        self.state.drain();
         if self.state.closed.get().is_none() {
             let state = Rc::downgrade(&self.state);
             let timer = self.state.handle.call_later(limit, move |_handle| {

@@ -895,6 +895,49 @@ fn a_drain_ends_what_is_idle_waits_for_what_is_owed_and_has_a_limit() {
 
 /// D4.
 #[test]
+fn a_server_that_its_factory_ends_ends_that_connection_too() {
+    let _guard = guard!();
+    for aborts in [false, true] {
+        let mut event_loop = strict_loop();
+        let (listener, addr) = listener();
+        let (all_calls, own): (Calls, Rc<RefCell<Option<Server>>>) = Default::default();
+        let (calls, inside) = (Rc::clone(&all_calls), Rc::clone(&own));
+        let factory = move |_: &Cx<'_>, _: &Accepted| {
+            let server = inside.take().expect("one connection");
+            match aborts {
+                true => server.abort(),
+                false => server.drain(Duration::from_secs(3600)),
+            }
+            let (mut protocol, _) = Logged::new(|call, transport| {
+                if call == "drain" {
+                    transport.close();
+                }
+            });
+            protocol.calls = Rc::clone(&calls);
+            Some(protocol)
+        };
+        let server = event_loop.create_server(listener, factory).unwrap();
+        *own.borrow_mut() = Some(server.clone());
+        let closed: Rc<Cell<Option<ServerClosed>>> = Rc::default();
+        let end = Rc::clone(&closed);
+        server.on_closed(move |_, result| end.set(Some(result)));
+        let _client = TcpStream::connect(addr).unwrap();
+        turn_until(&mut event_loop, || !all_calls.borrow().is_empty());
+        turn_times(&mut event_loop, 2);
+        let expected = if aborts {
+            "made lost"
+        } else {
+            "made drain lost"
+        };
+        assert_eq!(said(&all_calls), expected);
+        event_loop.run().unwrap(); // the timer of the limit is cancelled
+        let result = closed.get().unwrap();
+        assert_eq!((result.served, result.aborted), (1, usize::from(aborts)));
+    }
+}
+
+/// D4.
+#[test]
 fn a_server_at_its_limit_lets_the_next_one_wait() {
     let _guard = guard!();
     let mut event_loop = strict_loop();
