@@ -1,6 +1,6 @@
 //! Transports, protocols and their servers, on real sockets (R123, R372 to R375).
 //!
-//! Invariants: D1, D3, D4.
+//! Invariants: D1, D2, D3, D4, L2.
 
 use crate::support::{
     Count, guard, listener, reset, strict_loop, tcp_pair, turn_times, turn_until, unused_addr,
