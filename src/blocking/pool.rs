@@ -12,6 +12,7 @@ use super::pool_state::{Settings, now};
 use super::run_blocking::block_on;
 use super::workers::Workers;
 use crate::event_loop::current;
+use crate::task::budget;
 use crate::task::lazy_timer::LazyTimer;
 use std::fmt;
 use std::future::poll_fn;
@@ -150,10 +151,12 @@ impl ThreadPool {
         let workers = self.workers();
         let mut timer = LazyTimer::after(limit);
         poll_fn(|cx| {
-            if workers.forked() || workers.poll_ended(cx.waker()) {
-                return Poll::Ready(Ok(()));
-            }
-            timer.poll(cx).map(|()| Err(workers.still_running()))
+            budget::budgeted(cx, |cx| {
+                if workers.forked() || workers.poll_ended(cx.waker()) {
+                    return Poll::Ready(Ok(()));
+                }
+                timer.poll(cx).map(|()| Err(workers.still_running()))
+            })
         })
         .await
     }

@@ -10,6 +10,7 @@ use super::error::ShutdownError;
 use super::group::Group;
 use super::now;
 use super::report::CoresReport;
+use crate::task::budget;
 use crate::task::lazy_timer::LazyTimer;
 use std::fmt;
 use std::pin::Pin;
@@ -84,14 +85,16 @@ impl Future for Shutdown {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(refused) = this.refused.take() {
-            return Poll::Ready(Err(refused));
-        }
-        this.group.check_may_await()?;
-        if this.group.ends.poll(cx.waker()).is_pending() && this.timer.poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(this.group.ends.report()))
+        budget::budgeted(cx, |cx| {
+            if let Some(refused) = this.refused.take() {
+                return Poll::Ready(Err(refused));
+            }
+            this.group.check_may_await()?;
+            if this.group.ends.poll(cx.waker()).is_pending() && this.timer.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(this.group.ends.report()))
+        })
     }
 }
 

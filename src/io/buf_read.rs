@@ -6,6 +6,7 @@ use super::buf_reader::BufReader;
 use super::poll_read::PollRead;
 use super::read_buffer::CHUNK;
 use super::read_error::ReadError;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -60,23 +61,25 @@ impl<R: PollRead> BufReader<R> {
 
 impl<R: PollRead> PollRead for BufReader<R> {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.buffer.is_empty() && buffer.len() >= CHUNK {
-            return self.stream.poll_read(cx, buffer);
-        }
-        if self.buffer.is_empty() && !buffer.is_empty() {
-            ready!(self.poll_fill(cx))?;
-        }
-        let filled = self.buffer.filled();
-        let n = filled.len().min(buffer.len());
-        buffer[..n].copy_from_slice(&filled[..n]);
-        self.buffer.consume(n);
-        Poll::Ready(Ok(n))
+        budget::budgeted_composite(cx, |cx| {
+            if self.buffer.is_empty() && buffer.len() >= CHUNK {
+                return self.stream.poll_read(cx, buffer);
+            }
+            if self.buffer.is_empty() && !buffer.is_empty() {
+                ready!(self.poll_fill(cx))?;
+            }
+            let filled = self.buffer.filled();
+            let n = filled.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&filled[..n]);
+            self.buffer.consume(n);
+            Poll::Ready(Ok(n))
+        })
     }
 
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.buffer.is_empty() {
+        budget::budgeted_composite(cx, |cx| match self.buffer.is_empty() {
             true => self.stream.poll_read_ready(cx),
             false => Poll::Ready(Ok(())),
-        }
+        })
     }
 }

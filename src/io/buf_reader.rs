@@ -8,6 +8,7 @@
 use super::poll_read::PollRead;
 use super::read_buffer::{ReadBuffer, Search};
 use super::read_error::ReadError;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -113,9 +114,7 @@ impl<R: PollRead> BufReader<R> {
     ///
     /// Nothing is lost.
     pub async fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.buffer.is_empty() {
-            poll_fn(|cx| self.poll_fill(cx)).await?;
-        }
+        poll_fn(|cx| budget::budgeted_composite(cx, |cx| self.poll_some(cx))).await?;
         Ok(self.buffer.filled())
     }
 
@@ -171,16 +170,42 @@ impl<R: PollRead> BufReader<R> {
     /// Nothing is lost: another call goes on.
     pub async fn read_until_any(&mut self, separators: &[&[u8]]) -> Result<&[u8], ReadError> {
         let mut search = Search::new(separators);
-        loop {
-            let found = search.find(self.buffer.filled());
-            if let Some(found) = found.filter(|found| found.end <= self.limit) {
-                return Ok(self.take(found.end));
-            }
-            if !self.fill_more().await? {
-                let read = self.buffer.len();
-                return Err(ReadError::Incomplete { read });
-            }
+        let found = match self.find(&mut search) {
+            Some(end) => Some(end),
+            None => poll_fn(|cx| self.poll_find(cx, &mut search)).await?,
+        };
+        let read = self.buffer.len();
+        let end = found.ok_or(ReadError::Incomplete { read })?;
+        Ok(self.take(end))
+    }
+
+    /// Finds a separator in the bytes that are there, unless the budget is used up.
+    #[inline]
+    fn find(&self, search: &mut Search<'_>) -> Option<usize> {
+        if budget::is_spent() {
+            return None;
         }
+        let found = search.find(self.buffer.filled())?;
+        budget::consume(); // F1
+        Some(found.end)
+    }
+
+    /// Polls until a separator is found, or the stream is at its end: then `None`.
+    fn poll_find(
+        &mut self,
+        cx: &mut Context<'_>,
+        search: &mut Search<'_>,
+    ) -> Poll<Result<Option<usize>, ReadError>> {
+        budget::budgeted_composite(cx, |cx| {
+            loop {
+                if let Some(found) = search.find(self.buffer.filled()) {
+                    return Poll::Ready(Ok(Some(found.end)));
+                }
+                if !ready!(self.poll_more(cx))? {
+                    return Poll::Ready(Ok(None));
+                }
+            }
+        })
     }
 
     /// Reads a line, and returns it without its end, which is `\n` or `\r\n`. The last line may have no end. Returns
@@ -196,14 +221,11 @@ impl<R: PollRead> BufReader<R> {
     #[doc(alias = "readline")]
     pub async fn read_line(&mut self) -> Result<Option<&str>, ReadError> {
         let mut search = Search::new(&[b"\n"]);
-        let len = loop {
-            if let Some(end) = search.find(self.buffer.filled()) {
-                break end.end;
-            }
-            if !self.fill_more().await? {
-                break self.buffer.len();
-            }
+        let found = match self.find(&mut search) {
+            Some(end) => Some(end),
+            None => poll_fn(|cx| self.poll_find(cx, &mut search)).await?,
         };
+        let len = found.unwrap_or(self.buffer.len());
         if len == 0 {
             return Ok(None);
         }
@@ -229,22 +251,26 @@ impl<R: PollRead> BufReader<R> {
     /// Nothing is lost: another call goes on.
     #[doc(alias = "readexactly")]
     pub async fn read_exactly(&mut self, len: usize) -> Result<&[u8], ReadError> {
-        self.fill_to(len).await?;
+        poll_fn(|cx| budget::budgeted_composite(cx, |cx| self.poll_fill_to(cx, len))).await?;
         Ok(self.take(len))
     }
 
-    /// Reads until there are so many bytes in the buffer.
-    pub(super) async fn fill_to(&mut self, len: usize) -> Result<(), ReadError> {
+    /// Polls until there are so many bytes in the buffer.
+    pub(super) fn poll_fill_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        len: usize,
+    ) -> Poll<Result<(), ReadError>> {
         if len > self.limit {
-            return Err(ReadError::TooLong { limit: self.limit });
+            return Poll::Ready(Err(ReadError::TooLong { limit: self.limit }));
         }
         while self.buffer.len() < len {
-            if !self.fill_more().await? {
+            if !ready!(self.poll_more(cx))? {
                 let read = self.buffer.len();
-                return Err(ReadError::Incomplete { read });
+                return Poll::Ready(Err(ReadError::Incomplete { read }));
             }
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Consumes bytes, and returns them.
@@ -253,12 +279,19 @@ impl<R: PollRead> BufReader<R> {
         self.buffer.consumed(len)
     }
 
-    /// Reads more; `false` at the end of the stream.
-    async fn fill_more(&mut self) -> Result<bool, ReadError> {
+    /// Polls until there are bytes in the buffer; `false` at the end of the stream.
+    pub(super) fn poll_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let is_filled = !self.buffer.is_empty() || ready!(self.poll_fill(cx))? > 0;
+        Poll::Ready(Ok(is_filled))
+    }
+
+    /// Polls until there are more bytes in the buffer; `false` at the end of the stream.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ReadError>> {
         if self.buffer.len() >= self.limit {
-            return Err(ReadError::TooLong { limit: self.limit });
+            return Poll::Ready(Err(ReadError::TooLong { limit: self.limit }));
         }
-        Ok(poll_fn(|cx| self.poll_fill(cx)).await? > 0)
+        let n = ready!(self.poll_fill(cx))?;
+        Poll::Ready(Ok(n > 0))
     }
 
     /// Polls a read behind the bytes that are there. A reader that is empty and waits has no memory.

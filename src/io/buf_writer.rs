@@ -9,6 +9,7 @@
 use super::check::written;
 use super::poll_write::PollWrite;
 use crate::base::byte_queue::ByteQueue;
+use crate::task::budget;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -137,12 +138,14 @@ impl<W: PollWrite> BufWriter<W> {
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_draining |= self.buffered() > self.high;
-        if self.is_draining {
-            ready!(self.poll_down_to(cx, self.low))?;
-            self.is_draining = false;
-        }
-        Poll::Ready(Ok(()))
+        budget::budgeted_composite(cx, |cx| {
+            self.is_draining |= self.buffered() > self.high;
+            if self.is_draining {
+                ready!(self.poll_down_to(cx, self.low))?;
+                self.is_draining = false;
+            }
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Writes until so many bytes are left at most.
@@ -218,12 +221,16 @@ impl<W: PollWrite> PollWrite for BufWriter<W> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_down_to(cx, 0))?;
-        self.stream.poll_flush(cx)
+        budget::budgeted_composite(cx, |cx| {
+            ready!(self.poll_down_to(cx, 0))?;
+            self.stream.poll_flush(cx)
+        })
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_down_to(cx, 0))?;
-        self.stream.poll_shutdown(cx)
+        budget::budgeted_composite(cx, |cx| {
+            ready!(self.poll_down_to(cx, 0))?;
+            self.stream.poll_shutdown(cx)
+        })
     }
 }

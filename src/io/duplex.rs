@@ -119,11 +119,13 @@ impl DuplexStream {
     /// Some of the bytes may have been written; their number is lost.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut left = bytes;
-        while !left.is_empty() {
+        loop {
             let n = poll_fn(|cx| self.poll_write(cx, left)).await?;
             left = &left[n..];
+            if left.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Shuts down the writing side: the other stream reads the bytes that were written, and then the end.
@@ -161,35 +163,40 @@ impl PollRead for DuplexStream {
     }
 
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let waker = cx.waker().clone();
-        let mut pipe = self.incoming.borrow_mut();
-        if !pipe.bytes.is_empty() || pipe.has_ended {
-            return Poll::Ready(Ok(()));
-        }
-        let before = pipe.reader.replace(waker);
-        drop(pipe);
-        drop(before);
-        Poll::Pending
+        budget::budgeted(cx, |cx| {
+            let waker = cx.waker().clone();
+            let mut pipe = self.incoming.borrow_mut();
+            if !pipe.bytes.is_empty() || pipe.has_ended {
+                return Poll::Ready(Ok(()));
+            }
+            let before = pipe.reader.replace(waker);
+            drop(pipe);
+            drop(before);
+            Poll::Pending
+        })
     }
 }
 
 impl PollWrite for DuplexStream {
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         budget::budgeted(cx, |cx| {
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(0));
+            }
             let waker = cx.waker().clone();
             let mut pipe = self.outgoing.borrow_mut();
             if pipe.is_broken || pipe.has_ended {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
             let n = bytes.len().min(pipe.capacity - pipe.bytes.len());
-            if n == 0 && !bytes.is_empty() {
+            if n == 0 {
                 let before = pipe.writer.replace(waker);
                 drop(pipe);
                 drop(before);
                 return Poll::Pending;
             }
             pipe.bytes.extend(&bytes[..n]);
-            let reader = if n > 0 { pipe.reader.take() } else { None };
+            let reader = pipe.reader.take();
             drop(pipe);
             wake(reader);
             Poll::Ready(Ok(n))

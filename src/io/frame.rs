@@ -10,7 +10,10 @@ use super::buf_writer::BufWriter;
 use super::poll_read::PollRead;
 use super::poll_write::PollWrite;
 use super::read_error::ReadError;
+use crate::task::budget;
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll, ready};
 
 /// The length field in front of a frame: its size and byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,14 +102,28 @@ impl<R: PollRead> BufReader<R> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn read_frame(&mut self, prefix: LengthPrefix) -> Result<Option<&[u8]>, ReadError> {
-        let size = prefix.size();
-        if self.fill_buf().await?.is_empty() {
+        let frame = poll_fn(|cx| budget::budgeted_composite(cx, |cx| self.poll_frame(cx, prefix)));
+        let Some(len) = frame.await? else {
             return Ok(None);
+        };
+        Ok(Some(&self.take(len)[prefix.size()..]))
+    }
+
+    /// Polls until a frame is in the buffer, and returns its length, that of its prefix included.
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        prefix: LengthPrefix,
+    ) -> Poll<Result<Option<usize>, ReadError>> {
+        let size = prefix.size();
+        if !ready!(self.poll_some(cx))? {
+            return Poll::Ready(Ok(None));
         }
-        self.fill_to(size).await?;
+        ready!(self.poll_fill_to(cx, size))?;
         let len = prefix.decode(&self.buffer()[..size]);
-        self.fill_to(size.saturating_add(len)).await?;
-        Ok(Some(&self.take(size + len)[size..]))
+        let len = size.saturating_add(len);
+        ready!(self.poll_fill_to(cx, len))?;
+        Poll::Ready(Ok(Some(len)))
     }
 }
 
@@ -123,6 +140,7 @@ impl<W: PollWrite> BufWriter<W> {
     /// All or nothing, as [`write_all`](Self::write_all).
     pub async fn write_frame(&mut self, prefix: LengthPrefix, bytes: &[u8]) -> io::Result<()> {
         let Some((number, size)) = prefix.encode(bytes.len()) else {
+            budget::consume_budget().await; // F1
             let message = "the frame is longer than its prefix can say";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         };

@@ -10,11 +10,12 @@
 use super::socket;
 use super::to_socket_addrs::{Target, ToSocketAddrs};
 use crate::event_loop::{Error, LoopHandle, current};
-use crate::task::Task;
+use crate::task::{Task, budget};
 use readily_sys::names::{self, NameError};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
+use std::pin::pin;
 
 /// Why a look-up failed: the inner error of the [`io::Error`] of [`lookup_host`] and [`lookup_addr`]. An error
 /// of a system call is returned without a `LookupError`.
@@ -108,7 +109,7 @@ impl LookupError {
 #[track_caller]
 pub fn lookup_host(host: impl ToSocketAddrs) -> impl Future<Output = io::Result<Vec<SocketAddr>>> {
     let (target, site) = (host.target(), Location::caller());
-    async move { addresses(target?, site).await }
+    async move { budget::composite(pin!(async { addresses(target?, site).await })).await }
 }
 
 pub(super) async fn addresses(
@@ -163,13 +164,15 @@ pub(super) async fn addresses(
 #[track_caller]
 pub fn lookup_addr(ip: impl Into<IpAddr>) -> impl Future<Output = io::Result<String>> {
     let (ip, site) = (ip.into(), Location::caller());
-    async move {
-        if socket::kernel().is_some() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let found = in_pool(move || names::name(ip), site).await?;
-        found.map_err(|error| LookupError::of(ip.to_string(), error))
+    async move { budget::composite(pin!(name(ip, site))).await }
+}
+
+async fn name(ip: IpAddr, site: &'static Location<'static>) -> io::Result<String> {
+    if socket::kernel().is_some() {
+        return Err(io::ErrorKind::Unsupported.into());
     }
+    let found = in_pool(move || names::name(ip), site).await?;
+    found.map_err(|error| LookupError::of(ip.to_string(), error))
 }
 
 async fn in_pool<T: Send + 'static>(

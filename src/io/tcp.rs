@@ -14,11 +14,13 @@ use super::watched::Watched;
 use super::{connect, lookup};
 use crate::event_loop::FdState;
 use crate::poll::{Readiness, VirtualFd};
+use crate::task::budget;
 use crate::task::lazy_timer::LazyTimer;
 use std::future::poll_fn;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::panic::Location;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -89,11 +91,14 @@ impl TcpStream {
     pub fn connect(to: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
         let (target, site) = (to.target(), Location::caller()); // not known within the future
         async move {
-            match target? {
-                Target::Addr(addr) => Self::connect_to(addr, site).await,
-                // Boxed, because it is rare, and large.
-                several => Box::pin(Self::connect_to_first(several, site)).await,
-            }
+            let connect = pin!(async {
+                match target? {
+                    Target::Addr(addr) => Self::connect_to(addr, site).await,
+                    // Boxed, because it is rare, and large.
+                    several => Box::pin(Self::connect_to_first(several, site)).await,
+                }
+            });
+            budget::composite(connect).await
         }
     }
 
@@ -146,7 +151,10 @@ impl TcpStream {
     #[doc(alias = "SO_LINGER")]
     #[doc(alias = "wait_closed")]
     pub async fn linger_close(self, limit: Duration) -> io::Result<()> {
-        self.shutdown(Shutdown::Write)?;
+        if let Err(error) = self.shutdown(Shutdown::Write) {
+            budget::consume_budget().await; // F1
+            return Err(error);
+        }
         let mut timer = LazyTimer::after(limit);
         poll_fn(|cx| {
             let mut buffer = [0; 4096];

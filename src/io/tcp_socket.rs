@@ -6,11 +6,13 @@
 use super::socket::{self, Socket};
 use super::tcp::TcpStream;
 use super::tcp_listener::TcpListener;
+use crate::task::budget;
 use readily_sys::socket::{self as sys, options};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
+use std::pin::pin;
 
 #[doc(inline)]
 pub use readily_sys::socket::options::KeepAlive;
@@ -126,8 +128,11 @@ impl TcpSocket {
     ) -> impl Future<Output = io::Result<TcpStream>> {
         let site = Location::caller(); // not known within the future
         async move {
-            sys::connect_to(self.fd.as_fd(), &addr.into())?;
-            TcpStream::connecting(Socket::System(self.fd), site).await
+            let connect = pin!(async {
+                sys::connect_to(self.fd.as_fd(), &addr.into())?;
+                TcpStream::connecting(Socket::System(self.fd), site).await
+            });
+            budget::composite(connect).await
         }
     }
 }

@@ -11,6 +11,7 @@ use super::socket::{self, Socket};
 use super::watched::Watched;
 use crate::event_loop::FdState;
 use crate::poll::VirtualFd;
+use crate::task::budget;
 use crate::task::lazy_timer::LazyTimer;
 use readily_sys::socket::{local, pass_fds};
 use std::future::poll_fn;
@@ -19,6 +20,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{self, SocketAddr};
 use std::panic::Location;
 use std::path::Path;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -69,7 +71,10 @@ impl UnixStream {
     pub fn connect(path: impl AsRef<Path>) -> impl Future<Output = io::Result<Self>> {
         let addr = SocketAddr::from_pathname(path);
         let site = Location::caller(); // not known within the future
-        async move { Self::connect_from(&addr?, site).await }
+        async move {
+            let connect = pin!(async { Self::connect_from(&addr?, site).await });
+            budget::composite(connect).await
+        }
     }
 
     /// Connects to a path or, on Linux, to an abstract name
@@ -85,7 +90,7 @@ impl UnixStream {
     #[track_caller]
     pub fn connect_addr(addr: &SocketAddr) -> impl Future<Output = io::Result<Self>> {
         let site = Location::caller();
-        async move { Self::connect_from(addr, site).await }
+        async move { budget::composite(pin!(Self::connect_from(addr, site))).await }
     }
 
     async fn connect_from(addr: &SocketAddr, site: &'static Location<'static>) -> io::Result<Self> {
@@ -225,6 +230,7 @@ impl UnixStream {
     #[doc(alias = "SCM_RIGHTS")]
     pub async fn send_with_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
         if bytes.is_empty() || fds.len() > pass_fds::MAX_FDS {
+            budget::consume_budget().await; // F1
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let send = |io: &Socket| io.send_fds(bytes, fds);
@@ -247,6 +253,7 @@ impl UnixStream {
     #[doc(alias = "recv_fds")]
     pub async fn recv_with_fds(&self, buffer: &mut [u8], limit: usize) -> io::Result<ReceivedFds> {
         if buffer.is_empty() {
+            budget::consume_budget().await; // F1
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let receive = |io: &Socket| io.recv_fds(buffer, limit);

@@ -12,12 +12,14 @@ use super::socket_path;
 use super::unix::retry;
 use super::watched::{Direction, Watched};
 use crate::event_loop::FdState;
+use crate::task::budget;
 use readily_sys::socket::local;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::panic::Location;
 use std::path::Path;
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 /// A Unix datagram socket (`unix(7)`), on the system's kernel only. Dropping it closes it, but does not remove its
@@ -143,7 +145,7 @@ impl UnixDatagram {
     /// Either the datagram was sent and this has returned, or it was not.
     #[doc(alias = "sock_sendto")]
     pub async fn send_to(&self, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        retry(|| self.try_send_to(bytes, to)).await
+        budget::composite(pin!(retry(|| self.try_send_to(bytes, to)))).await
     }
 }
 

@@ -8,6 +8,7 @@ use super::running::{ChildOptions, ExitWatch};
 use super::simulated::start_simulated;
 use super::start::start;
 use crate::event_loop::{Error, LoopHandle, current};
+use crate::task::budget;
 use readily_sys::child::{reset_actions, reset_mask};
 use readily_sys::signal::is_any_blocked;
 use std::ffi::OsStr;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{self, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -225,7 +227,8 @@ impl Command {
     ///
     /// The child is killed, and reaped in the background.
     pub async fn status(&mut self) -> Result<ExitStatus, ChildError> {
-        self.spawn_killed()?.wait().await
+        let run = pin!(async { self.spawn_killed()?.wait().await });
+        budget::composite(run).await
     }
 
     /// Starts the child, waits until it has ended, and returns what it has written: by default both streams are
@@ -239,7 +242,8 @@ impl Command {
     ///
     /// The child is killed, and reaped in the background.
     pub async fn output(&mut self) -> Result<Output, ChildError> {
-        self.capture(Stdio::null())?.communicate(&[]).await
+        let run = pin!(async { self.capture(Stdio::null())?.communicate(&[]).await });
+        budget::composite(run).await
     }
 
     /// As [`output`](Command::output), with `input` as the child's standard input.
@@ -253,7 +257,8 @@ impl Command {
     /// As [`output`](Command::output).
     pub async fn communicate(&mut self, input: &[u8]) -> Result<Output, ChildError> {
         self.is_set[0] = false;
-        self.capture(Stdio::piped())?.communicate(input).await
+        let run = pin!(async { self.capture(Stdio::piped())?.communicate(input).await });
+        budget::composite(run).await
     }
 
     fn capture(&mut self, stdin: Stdio) -> Result<Child, ChildError> {

@@ -4,6 +4,7 @@ use super::call::JobHandle;
 use super::error::JobError;
 use super::pool::ProcessPool;
 use super::wire::Wire;
+use crate::task::budget::consume_budget;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -86,7 +87,11 @@ where
                 None => self.is_drawn = true,
             }
         }
-        let result = self.jobs.front_mut()?.await;
+        let Some(first) = self.jobs.front_mut() else {
+            consume_budget().await; // F1
+            return None;
+        };
+        let result = first.await;
         self.jobs.pop_front();
         Some(result)
     }

@@ -10,9 +10,11 @@ use super::state::Shared;
 use super::wire::Wire;
 use super::worker::Program;
 use crate::event_loop::{LoopHandle, current};
+use crate::task::budget;
 use crate::task::handle::spawn;
 use std::any::type_name;
 use std::fmt;
+use std::pin::pin;
 use std::rc::Rc;
 
 /// A pool of processes that run jobs, by default as many processes as there are cores.
@@ -204,17 +206,20 @@ impl ProcessPool {
         if jobs == Shutdown::Kill {
             shared.end_all();
         }
-        if !shared.is_own_loop() {
-            return;
-        }
-        if let Some(end) = shared.tasks_ended() {
-            // An error if the loop closes, which ends the tasks.
-            let _ = end.await;
-        }
-        // First close all, then wait, so that they end at the same time.
-        for child in shared.close_idle() {
-            let _ = child.wait().await;
-        }
+        let ends = pin!(async {
+            if !shared.is_own_loop() {
+                return;
+            }
+            if let Some(end) = shared.tasks_ended() {
+                // An error if the loop closes, which ends the tasks.
+                let _ = end.await;
+            }
+            // First close all, then wait, so that they end at the same time.
+            for child in shared.close_idle() {
+                let _ = child.wait().await;
+            }
+        });
+        budget::composite(ends).await;
     }
 
     /// The number of the call, and its frame.

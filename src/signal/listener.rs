@@ -9,7 +9,7 @@ use crate::task::budget;
 use crate::task::waiters::WaiterKey;
 use std::fmt;
 use std::panic::Location;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -62,7 +62,10 @@ pub fn signal(signal: impl Into<SignalRequest>) -> Result<SignalListener, Signal
 #[track_caller]
 pub fn ctrl_c() -> impl Future<Output = Result<(), SignalError>> {
     let listener = signal(Signal::INT);
-    async move { Ok(listener?.recv().await?) }
+    async move {
+        let wait = pin!(async { Ok(listener?.recv().await?) });
+        budget::composite(wait).await
+    }
 }
 
 /// A listener for one signal: see [`signal`]. When the last listener of a signal is dropped, the signal has its earlier

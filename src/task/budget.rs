@@ -6,6 +6,11 @@
 //! behaves once as if it were not ready, and queues its task again; the rest of the turn comes
 //! first then: other tasks, timers, descriptors.
 //!
+//! A future of this crate counts whatever its end is: also an error, also a result that was there already, also a
+//! transfer of nothing. One with parts counts once, unless a part of it has counted. So do the polls of transfers and
+//! of waits. What never waits does not count: a `try_` method, the flush or the shutdown of a stream itself. Nor does
+//! what only passes on the polls of a given future: [`unconstrained`], the scope of a task-local.
+//!
 //! asyncio has no such budget, and such a task starves the others there. In the notes: a coroutine
 //! must yield (N10, N12).
 //!
@@ -130,9 +135,10 @@ pub(crate) fn budgeted<R>(
     Poll::Ready(result)
 }
 
-/// Polls a combinator of other operations. Its completion takes one unit, unless theirs have taken
+/// Polls a combinator of other operations, or an operation that may be served from memory. Its completion takes one unit, unless theirs have taken
 /// some: otherwise a combinator that is ready at once, over parts that take nothing, would never
 /// yield.
+#[inline]
 pub(crate) fn budgeted_composite<R>(
     cx: &mut Context<'_>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
@@ -144,6 +150,12 @@ pub(crate) fn budgeted_composite<R>(
         consume();
     }
     Poll::Ready(result)
+}
+
+/// Awaits a coroutine whose parts may all be left out, because it fails before, or has nothing to do: its completion
+/// counts as that of a combinator.
+pub(crate) async fn composite<F: Future>(mut operation: Pin<&mut F>) -> F::Output {
+    poll_fn(|cx| budgeted_composite(cx, |cx| operation.as_mut().poll(cx))).await
 }
 
 /// Whether the budget is used up, which may be the only reason for a pending result.

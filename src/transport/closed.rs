@@ -3,6 +3,7 @@
 //! In asyncio: `Server.wait_closed`.
 
 use crate::event_loop::{LoopHandle, WeakHandle};
+use crate::task::budget;
 use crate::task::waiters::{WaiterKey, WakerList};
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
@@ -93,7 +94,7 @@ impl Future for WaitClosed {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<ServerClosed> {
         let this = self.get_mut();
         if let Some(result) = this.closed.get() {
-            return Poll::Ready(result);
+            return budget::budgeted(cx, |_| Poll::Ready(result)); // F1
         }
         this.closed.waiters.wait(&mut this.place, cx.waker());
         Poll::Pending

@@ -17,6 +17,7 @@ mod child_numbers;
 mod children;
 mod core_servers;
 mod cores;
+mod counted;
 mod datagrams;
 mod deadlines;
 mod depth;
