@@ -10,17 +10,16 @@
 //! 3. A connection with a request, or a part of a request line, has `--limit` milliseconds to finish.
 //! 4. The remaining tasks are dropped together with the loop, and the `CloseReport` lists them by name.
 //!
-//! A second signal ends it at once. A thread reads the standard input, because that read blocks (N5). In asyncio the same server uses
-//! `Server.close`, `wait_for` (N14), and an `Event` in place of the `CancellationToken`.
+//! A second signal ends it at once. In asyncio the same server uses `Server.close`, `wait_for` (N14), and an `Event`
+//! in place of the `CancellationToken`; a thread reads its standard input if that is a file.
 //!
 //! ```text
 //! cargo run --release --example graceful -- --addr 127.0.0.1:7007 --limit 2000
 //! nc 127.0.0.1 7007          # type 1000, then 60000; then type quit or Ctrl-C in the server's terminal
 //! ```
 
-use readily::io::{TcpListener, TcpStream};
+use readily::io::{BufReader, TcpListener, TcpStream, stdin};
 use readily::signal::{Signal, signal};
-use readily::sync::channel;
 use readily::{CancellationToken, Runner, Task, gather, race, sleep, spawn, wait_for};
 use std::error::Error;
 use std::fmt::Display;
@@ -108,28 +107,30 @@ async fn accept(listener: TcpListener, stop: &CancellationToken) -> io::Result<V
     Ok(tasks)
 }
 
+/// Returns at the line `quit`, and at the end of the standard input, or an error of it.
+async fn quit() {
+    let Ok(input) = stdin() else {
+        return;
+    };
+    let mut input = BufReader::new(input);
+    while let Ok(Some(line)) = input.read_line().await {
+        if line.trim() == "quit" {
+            return;
+        }
+    }
+}
+
 async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     let listener = TcpListener::bind(addr)?;
     println!("listening on {}", listener.local_addr()?);
     let stop = CancellationToken::new();
     let token = stop.clone();
-    let (sender, mut receiver) = channel::unbounded::<()>();
-    std::thread::spawn(move || {
-        let lines = io::stdin().lines().map_while(Result::ok);
-        lines
-            .take_while(|line| line.trim() != "quit")
-            .for_each(drop);
-        drop(sender); // closing the channel is the signal
-    });
     // Made here, before the first connection; dropped after the first signal, so that a second one ends
     // the process by its default action.
     let (int, term) = (signal(Signal::INT)?, signal(Signal::TERM)?);
     spawn(async move {
-        let quit = async {
-            let _closed = receiver.recv().await;
-            Ok(())
-        };
-        let _asked = race((int.recv(), term.recv(), quit)).await;
+        let typed = async { Ok(quit().await) };
+        let _asked = race((int.recv(), term.recv(), typed)).await;
         token.cancel();
     });
     let tasks = accept(listener, &stop).await?;
