@@ -7,6 +7,15 @@
 
 use super::loop_handle::{Attachment, LoopHandle};
 use std::rc::Rc;
+use std::sync::OnceLock;
+
+/// What a higher layer has to do when any loop of the process is closed.
+static AFTER_EACH_CLOSE: OnceLock<fn()> = OnceLock::new();
+
+/// Has `f` called when a loop is closed, of whatever thread. There is one such function: the first.
+pub(crate) fn after_each_close(f: fn()) {
+    let _ = AFTER_EACH_CLOSE.set(f);
+}
 
 impl LoopHandle {
     /// Calls `f` with the attachment of this type, which `make` makes if there is none.
@@ -40,8 +49,11 @@ impl LoopHandle {
     pub(super) fn close_attachments(&self) {
         loop {
             let last = self.attachments.borrow_mut().pop();
-            let Some(last) = last else { return };
+            let Some(last) = last else { break };
             self.guard(|| last.close());
+        }
+        if let Some(f) = AFTER_EACH_CLOSE.get() {
+            f();
         }
     }
 }

@@ -92,6 +92,7 @@ mod stopwatch;
 
 pub use accept::{BACKLOG, listen_tcp};
 pub(crate) use accept_backoff::{AcceptError, Backoff, BrokenInARow, FdWaitKey, ReportLimit};
+pub(crate) use attachment::after_each_close;
 pub(crate) use call_handles::{WakeTimer, WakeTimerState};
 pub use classify::{Branch, Role};
 pub use close::CloseReport;

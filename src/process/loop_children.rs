@@ -31,7 +31,6 @@ impl Attachment for LoopChildren {
         for child in self.running.take() {
             child.leave_loop(&mut panic);
         }
-        orphans::reap();
         resume(panic);
     }
 

@@ -5,6 +5,7 @@
 //!
 //! In asyncio a child watcher outlives its loop.
 
+use crate::event_loop::after_each_close;
 use readily_sys::child;
 use readily_sys::exit_fd::ExitFd;
 use std::sync::{Mutex, PoisonError, TryLockError};
@@ -21,6 +22,7 @@ static ORPHANS: Mutex<Vec<Orphan>> = Mutex::new(Vec::new());
 
 /// Adds a child that has not ended.
 pub(super) fn add(orphan: Orphan) {
+    after_each_close(reap);
     // If a fork has copied a locked list, the child remains a zombie until this process ends.
     match ORPHANS.try_lock() {
         Ok(mut orphans) => orphans.push(orphan),

@@ -224,7 +224,7 @@ impl ProcessPool {
 
     /// The number of the call, and its frame.
     fn encode<F: 'static, I: Wire>(&self, argument: &I) -> Result<(u64, Vec<u8>), JobError> {
-        let shared = &*self.shared;
+        let shared = &self.shared;
         shared.check_open()?;
         let job = shared.options.jobs.find::<F>();
         let job = job.ok_or(JobError::UnknownJob(type_name::<F>()))?;

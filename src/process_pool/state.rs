@@ -7,13 +7,13 @@ use super::call::Call;
 use super::error::{JobError, StartError};
 use super::options::Options;
 use super::worker::Program;
-use crate::event_loop::WeakHandle;
+use crate::event_loop::{Attachment, WeakHandle, current};
 use crate::process::ChildHandle;
 use crate::task::{Promise, TaskRef};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::mem;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 /// What the pool and the tasks of its workers share.
@@ -127,7 +127,7 @@ impl Shared {
     /// # Panics
     ///
     /// Outside a loop.
-    pub(super) fn check_open(&self) -> Result<(), JobError> {
+    pub(super) fn check_open(self: &Rc<Self>) -> Result<(), JobError> {
         self.check_home()?;
         let state = self.state.borrow();
         match &state.broken {
@@ -138,7 +138,7 @@ impl Shared {
     }
 
     /// Ties the pool to the current loop, if the one that it belongs to has ended.
-    fn check_home(&self) -> Result<(), JobError> {
+    fn check_home(self: &Rc<Self>) -> Result<(), JobError> {
         let mut state = self.state.borrow_mut();
         match &state.home {
             Some(home) if home.is_closed() => {}
@@ -155,9 +155,10 @@ impl Shared {
         state.home = Some(here);
         // They have ended with the loop.
         state.children.clear();
-        let idle = mem::take(&mut state.idle);
         drop(state);
-        drop(idle);
+        current::with(|handle| {
+            handle.attached(LoopPools::default, |pools| pools.add(Rc::downgrade(self)));
+        });
         Ok(())
     }
 
@@ -173,6 +174,31 @@ impl Shared {
         let state = self.state.borrow();
         let home = state.home.as_ref();
         home.is_none_or(|home| home.is_closed() || is_forked(home))
+    }
+}
+
+/// The pools of one loop, whose workers end with it.
+#[derive(Default)]
+struct LoopPools(RefCell<Vec<Weak<Shared>>>);
+
+impl LoopPools {
+    fn add(&self, pool: Weak<Shared>) {
+        let mut pools = self.0.borrow_mut();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(pool);
+    }
+}
+
+impl Attachment for LoopPools {
+    /// Busy workers have ended with their tasks.
+    fn close(&self) {
+        for pool in self.0.take().iter().filter_map(Weak::upgrade) {
+            drop(pool.close_idle());
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

@@ -357,7 +357,7 @@ fn a_child_is_killed_with_its_last_handle_if_that_was_asked_for() {
 #[test]
 fn children_that_a_closed_loop_leaves_are_reaped_by_another() {
     let _guard = guard!();
-    for way in WAYS {
+    for (way, by_closing) in WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]) {
         let (kept, killed, mut end) = strict_run(async {
             let mut command = sh("read line");
             let mut child = command
@@ -387,11 +387,13 @@ fn children_that_a_closed_loop_leaves_are_reaped_by_another() {
         assert_eq!(kept.id(), None);
         let _ = end.write_all(b"\n");
         drop(end);
-        // What has ended is reaped when another loop starts a child, or reaps one.
-        let again = || {
-            strict_run(async { Command::new("true").exit_watch(way).status().await })
-                .unwrap()
-                .unwrap();
+        // What has ended is reaped when another loop starts a child, reaps one, or is closed.
+        let again = || match by_closing {
+            true => drop(EventLoop::new().unwrap()),
+            false => {
+                let child = async { Command::new("true").exit_watch(way).status().await };
+                strict_run(child).unwrap().unwrap();
+            }
         };
         again();
         while !children().is_empty() {

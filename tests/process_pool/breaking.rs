@@ -262,6 +262,23 @@ pub(super) fn a_pool_serves_one_run_after_another() {
     .unwrap();
 }
 
+/// The pool outlives its loop, its workers do not, and each loop that is closed looks for what is left of them.
+pub(super) fn workers_end_with_the_loop_of_their_pool() {
+    let pool = pool(2);
+    let ids = run(async {
+        let jobs = gather((pool.submit(worker_id, ()), pool.submit(worker_id, ())));
+        let (one, other) = soon(jobs).await;
+        [one.unwrap(), other.unwrap()]
+    })
+    .unwrap();
+    assert_eq!(pool.stats().workers, 0);
+    for id in ids {
+        while Path::new(&format!("/proc/{id}")).exists() {
+            drop(EventLoop::new().unwrap());
+        }
+    }
+}
+
 pub(super) fn a_pool_is_not_used_from_a_nested_loop() {
     with(pool(1), async |pool| {
         assert_eq!(soon(pool.submit(square, 3)).await.unwrap(), 9);
@@ -554,6 +571,7 @@ pub(super) fn all() -> Vec<(&'static str, fn())> {
         a_job_that_stops_its_worker_can_be_killed,
         a_job_that_breaks_its_worker_harms_no_other,
         a_pool_serves_one_run_after_another,
+        workers_end_with_the_loop_of_their_pool,
         a_pool_is_not_used_from_a_nested_loop,
         a_job_may_have_a_pool_of_its_own,
         cancelling_all_tasks_ends_the_jobs_of_a_pool,
