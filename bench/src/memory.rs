@@ -82,6 +82,8 @@ fn parked<R: Runtime>(kind: &str, tasks: u64) -> f64 {
 
 fn idle<C: Watching>(_kind: &str, connections: u64) -> f64 {
     let (socket, _other) = UnixStream::pair().expect("a pair of sockets");
+    // As a loop accepts it; most of them require it of a descriptor that they are given.
+    socket.set_nonblocking(true).expect("a socket can be that");
     let clones = |n: u64| -> Vec<_> {
         let clone = |_| socket.try_clone().expect("a descriptor is free");
         (0..n).map(clone).collect()
