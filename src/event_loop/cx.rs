@@ -76,12 +76,13 @@ impl<'a> Cx<'a> {
     #[doc(alias = "recv")]
     #[inline(always)] // a call would move its result through memory, which costs as much as this does
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.registration.fd.socket() {
+        match self.registration.socket() {
             Some(socket) => socket::recv(socket, buffer),
             None => self.read_other(buffer),
         }
     }
 
+    #[cold] // beside sockets
     #[inline(never)]
     fn read_other(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.fd_ref().try_read(buffer, &self.registration.transfer)
@@ -97,12 +98,13 @@ impl<'a> Cx<'a> {
     #[doc(alias = "send")]
     #[inline(always)] // as above
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.registration.fd.socket() {
+        match self.registration.socket() {
             Some(socket) => socket::send(socket, bytes),
             None => self.write_other(bytes),
         }
     }
 
+    #[cold] // beside sockets
     #[inline(never)]
     fn write_other(&self, bytes: &[u8]) -> io::Result<usize> {
         self.fd_ref().try_write(bytes, &self.registration.transfer)
@@ -215,9 +217,9 @@ impl<'a> Cx<'a> {
     /// unread bytes must not delay the hangup (as they do while a reader has paused).
     pub(super) fn ignore_reads(&self) {
         self.remove_interest(Interest::READ);
-        self.handle
-            .registry
-            .update(self.slot(), |state| state.no_reader = true);
+        self.handle.registry.update(self.slot(), |state| {
+            state.reasons = state.reasons.with(Reasons::NO_READER, true);
+        });
     }
 
     /// Sets a deadline for this registration: `after` from now, [`Callbacks::on_timeout`] runs, once.

@@ -33,7 +33,7 @@ pub fn recv_peek(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 
 #[inline]
 fn recv_with(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
-    transferred(|| {
+    transferred(move || {
         // SAFETY: `buf` is ours alone for the call, and has the length that is named.
         unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) }
     })
@@ -46,7 +46,7 @@ fn recv_with(fd: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usi
 ///
 /// Those of `recv(2)` except `EINTR`.
 pub fn recv_uninit(fd: BorrowedFd<'_>, buf: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
-    transferred(|| {
+    transferred(move || {
         let flags = libc::MSG_DONTWAIT;
         // SAFETY: as in `recv_with`; the kernel writes to the buffer, and reads none of it.
         unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) }
@@ -60,7 +60,7 @@ pub fn recv_uninit(fd: BorrowedFd<'_>, buf: &mut [MaybeUninit<u8>]) -> io::Resul
 /// Those of `recvmsg(2)` except `EINTR`.
 pub fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let mut message = message(bufs.as_mut_ptr().cast(), bufs.len());
-    transferred(|| {
+    transferred(move || {
         // SAFETY: the message has no address and no control data, and its vector is `bufs`, which is
         // ours alone for the call: an `IoSliceMut` has the layout of an `iovec`.
         unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
@@ -88,7 +88,7 @@ pub fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     if new_fd::SEND_WAITS {
         nonblocking::ensure(fd)?;
     }
-    transferred(|| {
+    transferred(move || {
         // SAFETY: `buf` is borrowed for the call, and has the length that is named.
         unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), flags) }
     })
@@ -104,7 +104,7 @@ pub fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usi
         nonblocking::ensure(fd)?;
     }
     let message = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
-    transferred(|| {
+    transferred(move || {
         // SAFETY: the message has no address and no control data, and its vector is `bufs`, which is
         // borrowed for the call, and only read: an `IoSlice` has the layout of an `iovec`.
         unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, new_fd::SEND_FLAGS) }
