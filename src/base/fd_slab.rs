@@ -20,13 +20,43 @@ const NEAR: usize = 4096;
 /// Above it, if there is an entry for so many numbers.
 const SPARSE: usize = 16;
 
+/// It grows by a quarter, because a slot is a fifth of the memory of an idle connection, and a `Vec` would have up to
+/// two for each.
+const GROWTH: usize = 4;
+const MIN_GROWTH: usize = 64;
+
 /// The mark of a key whose slot is not the descriptor.
 const FAR: u32 = 1 << 30;
 
+/// What a table can hold. An occupied slot does not repeat the generation, which the entry has in its key: a
+/// registration has a pointer of two words in its slot, and nothing else.
+pub(crate) trait FdEntry {
+    /// The generation of its key.
+    fn generation(&self) -> u32;
+}
+
 #[derive(Debug)]
-struct Slot<T> {
-    generation: u32,
-    entry: Option<T>,
+enum Slot<T> {
+    /// With the generation of the next entry.
+    Vacant(u32),
+    Occupied(T),
+}
+
+impl<T: FdEntry> Slot<T> {
+    #[inline]
+    fn generation(&self) -> u32 {
+        match self {
+            Self::Vacant(generation) => *generation,
+            Self::Occupied(entry) => entry.generation(),
+        }
+    }
+
+    fn entry(&self) -> Option<&T> {
+        match self {
+            Self::Vacant(_) => None,
+            Self::Occupied(entry) => Some(entry),
+        }
+    }
 }
 
 /// A table of entries by descriptor, and by keys that are never used again.
@@ -74,7 +104,7 @@ fn unmarked(key: SlabKey) -> Option<SlabKey> {
     (index & FAR != 0).then(|| SlabKey::new(index & !FAR, key.generation()))
 }
 
-impl<T> FdSlab<T> {
+impl<T: FdEntry> FdSlab<T> {
     /// The number of entries.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -91,7 +121,7 @@ impl<T> FdSlab<T> {
     #[inline]
     pub(crate) fn get(&self, key: SlabKey) -> Option<&T> {
         match self.slots.get(key.slot()) {
-            Some(slot) if slot.generation == key.generation() => slot.entry.as_ref(),
+            Some(Slot::Occupied(entry)) if entry.generation() == key.generation() => Some(entry),
             Some(_) => None,
             None => self.get_far(key),
         }
@@ -107,7 +137,7 @@ impl<T> FdSlab<T> {
     pub(crate) fn key_of(&self, fd: i32) -> Option<SlabKey> {
         let index = fd as u32 as usize;
         match self.slots.get(index) {
-            Some(slot) if slot.entry.is_some() => Some(near_key(index, slot.generation)),
+            Some(Slot::Occupied(entry)) => Some(near_key(index, entry.generation())),
             _ => self.far_key_of(fd),
         }
     }
@@ -141,9 +171,11 @@ impl<T> FdSlab<T> {
         let Some(slot) = self.slots.get_mut(index).filter(|slot| !is_retired(slot)) else {
             return Ok(self.insert_far(fd, make));
         };
-        let key = near_key(index, slot.generation);
+        let key = near_key(index, slot.generation());
+        let entry = make(key);
+        debug_assert_eq!(entry.generation(), key.generation());
         // An assignment would look whether there is anything to drop.
-        std::mem::forget(slot.entry.replace(make(key)));
+        std::mem::forget(std::mem::replace(slot, Slot::Occupied(entry)));
         self.occupied += 1;
         self.first_occupied = self.first_occupied.min(index);
         Ok(key)
@@ -161,10 +193,13 @@ impl<T> FdSlab<T> {
         let index = fd as u32 as usize;
         if index < NEAR.max(self.occupied * SPARSE).min(FAR as usize) {
             let generation = self.first;
-            self.slots.resize_with(index + 1, || Slot {
-                generation,
-                entry: None,
-            });
+            if index >= self.slots.capacity() {
+                let len = self.slots.len();
+                let more = (len / GROWTH).max(MIN_GROWTH).max(index + 1 - len);
+                self.slots.reserve_exact(more);
+            }
+            self.slots
+                .resize_with(index + 1, || Slot::Vacant(generation));
             self.set_shrink_below();
         }
     }
@@ -183,11 +218,14 @@ impl<T> FdSlab<T> {
         let Some(slot) = self.slots.get_mut(key.slot()) else {
             return self.remove_far(key, fd_of);
         };
-        if slot.generation != key.generation() {
-            return None;
+        match slot {
+            Slot::Occupied(entry) if entry.generation() == key.generation() => {}
+            _ => return None,
         }
-        let entry = slot.entry.take()?;
-        slot.generation += 1; // L1
+        let vacant = Slot::Vacant(key.generation() + 1); // L1
+        let Slot::Occupied(entry) = std::mem::replace(slot, vacant) else {
+            return None; // not reached
+        };
         self.occupied -= 1;
         if self.occupied < self.shrink_below {
             self.shrink();
@@ -215,14 +253,14 @@ impl<T> FdSlab<T> {
     fn shrink(&mut self) {
         while self.slots.len() > NEAR {
             match self.slots.last() {
-                Some(last) if last.entry.is_none() && last.generation <= RETIRED_SOON => {}
+                Some(Slot::Vacant(generation)) if *generation <= RETIRED_SOON => {}
                 _ => break,
             }
             // L1: a slot that is made again must not find the keys that it had.
-            let last = self.slots.pop().map_or(0, |last| last.generation);
+            let last = self.slots.pop().map_or(0, |last| last.generation());
             self.first = self.first.max(last);
         }
-        if self.slots.len() <= self.slots.capacity() / 4 {
+        if self.slots.len() <= self.slots.capacity() / 2 {
             self.slots.shrink_to_fit();
         }
         self.first_occupied = self.first_occupied.min(self.slots.len());
@@ -232,8 +270,8 @@ impl<T> FdSlab<T> {
     /// All entries, by the numbers of their descriptors, those in the slab last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SlabKey, &T)> {
         let near = self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let entry = slot.entry.as_ref()?;
-            Some((near_key(index, slot.generation), entry))
+            let entry = slot.entry()?;
+            Some((near_key(index, entry.generation()), entry))
         });
         near.chain(self.far.iter().map(|(key, entry)| (far_key(key), entry)))
     }
@@ -241,8 +279,8 @@ impl<T> FdSlab<T> {
     /// The key of the first entry, for a caller that removes them one by one.
     pub(crate) fn first(&mut self) -> Option<SlabKey> {
         while let Some(slot) = self.slots.get(self.first_occupied) {
-            if slot.entry.is_some() {
-                return Some(near_key(self.first_occupied, slot.generation));
+            if let Slot::Occupied(entry) = slot {
+                return Some(near_key(self.first_occupied, entry.generation()));
             }
             self.first_occupied += 1;
         }
@@ -251,10 +289,13 @@ impl<T> FdSlab<T> {
 
     /// Asserts what must hold between two calls.
     pub(crate) fn verify(&self, fd_of: impl Fn(&T) -> i32) {
-        let occupied = |slot: &&Slot<T>| slot.entry.is_some();
-        let count = self.slots.iter().filter(occupied).count();
+        let count = self
+            .slots
+            .iter()
+            .filter(|slot| slot.entry().is_some())
+            .count();
         assert_eq!(count, self.occupied, "the occupied slots are counted");
-        let first = self.slots.iter().position(|slot| slot.entry.is_some());
+        let first = self.slots.iter().position(|slot| slot.entry().is_some());
         assert!(first.is_none_or(|first| first >= self.first_occupied));
         self.far.verify();
         self.far_keys.verify();
@@ -274,8 +315,8 @@ impl<T> FdSlab<T> {
 }
 
 /// Whether the slot has used up its generations.
-fn is_retired<T>(slot: &Slot<T>) -> bool {
-    slot.generation > LAST_GENERATION
+fn is_retired<T: FdEntry>(slot: &Slot<T>) -> bool {
+    slot.generation() > LAST_GENERATION
 }
 
 #[cfg(test)]
@@ -284,8 +325,22 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn insert(table: &mut FdSlab<i32>, fd: i32) -> Result<SlabKey, SlabKey> {
-        table.insert_with(fd, |_| fd)
+    /// A descriptor, and its generation.
+    #[derive(Debug, PartialEq)]
+    struct Entry(i32, u32);
+
+    impl FdEntry for Entry {
+        fn generation(&self) -> u32 {
+            self.1
+        }
+    }
+
+    fn insert(table: &mut FdSlab<Entry>, fd: i32) -> Result<SlabKey, SlabKey> {
+        table.insert_with(fd, |key| Entry(fd, key.generation()))
+    }
+
+    fn remove(table: &mut FdSlab<Entry>, key: SlabKey) -> Option<i32> {
+        table.remove(key, |entry| entry.0).map(|entry| entry.0)
     }
 
     #[test]
@@ -306,7 +361,7 @@ mod tests {
                     match rng.below(8) < 2 + step / 12_000 % 2 * 4 {
                         true => {
                             if let Some(key) = model.remove(&fd) {
-                                assert_eq!(table.remove(key, |&fd| fd), Some(fd));
+                                assert_eq!(remove(&mut table, key), Some(fd));
                                 old.push(key);
                             }
                         }
@@ -319,14 +374,18 @@ mod tests {
                     assert_eq!(table.len(), model.len());
                     if let Some(&key) = old.get(rng.below(old.len().max(1))) {
                         assert_eq!(table.get(key), None);
-                        assert_eq!(table.remove(key, |&fd| fd), None);
+                        assert_eq!(remove(&mut table, key), None);
                     }
                 }
-                table.verify(|&fd| fd);
-                assert!(table.iter().all(|(key, fd)| model.get(fd) == Some(&key)));
+                table.verify(|entry| entry.0);
+                assert!(
+                    table
+                        .iter()
+                        .all(|(key, entry)| model.get(&entry.0) == Some(&key))
+                );
                 assert_eq!(table.iter().count(), model.len());
                 while let Some(key) = table.first() {
-                    let fd = table.remove(key, |&fd| fd).unwrap();
+                    let fd = remove(&mut table, key).unwrap();
                     assert_eq!(model.remove(&fd), Some(key));
                 }
                 assert!(model.is_empty() && old.iter().all(|&key| table.get(key).is_none()));
@@ -341,7 +400,7 @@ mod tests {
             assert!(insert(&mut table, fd).is_ok() && insert(&mut table, fd).is_err());
         }
         assert_eq!((table.slots.len(), table.far.len()), (4, 4));
-        table.verify(|&fd| fd);
+        table.verify(|entry| entry.0);
     }
 
     /// R126.
@@ -352,9 +411,9 @@ mod tests {
             .map(|fd| insert(&mut table, fd).unwrap())
             .collect();
         for &key in &keys[10..] {
-            table.remove(key, |&fd| fd);
+            remove(&mut table, key);
         }
-        table.verify(|&fd| fd);
+        table.verify(|entry| entry.0);
         assert!(table.room() <= 2 * NEAR, "{}", table.room());
         for fd in 10..100_000 {
             insert(&mut table, fd).unwrap();
@@ -367,17 +426,17 @@ mod tests {
     fn a_slot_whose_generations_are_used_up_retires() {
         let mut table = FdSlab::default();
         let key = insert(&mut table, 7).unwrap();
-        table.slots[7].generation = LAST_GENERATION;
+        table.slots[7] = Slot::Occupied(Entry(7, LAST_GENERATION));
         let last = near_key(key.slot(), LAST_GENERATION);
-        assert_eq!(table.remove(last, |&fd| fd), Some(7));
+        assert_eq!(remove(&mut table, last), Some(7));
         let far = insert(&mut table, 7).unwrap();
         assert!(unmarked(far).is_some() && table.get(last).is_none());
         assert_eq!(
             (table.key_of(7), insert(&mut table, 7)),
             (Some(far), Err(far))
         );
-        table.verify(|&fd| fd);
-        assert_eq!(table.remove(far, |&fd| fd), Some(7));
+        table.verify(|entry| entry.0);
+        assert_eq!(remove(&mut table, far), Some(7));
         assert_eq!(table.key_of(7), None);
     }
 }

@@ -31,13 +31,13 @@ impl SlabKey {
 
     /// The key of the slot `index` in this generation.
     #[inline]
-    pub(super) fn new(index: u32, generation: u32) -> Self {
+    pub(crate) fn new(index: u32, generation: u32) -> Self {
         Self { index, generation }
     }
 
     /// The generation of its slot.
     #[inline]
-    pub(super) fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         self.generation
     }
 

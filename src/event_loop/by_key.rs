@@ -53,7 +53,7 @@ impl LoopHandle {
     /// ```
     pub fn write_to(&self, key: Key, bytes: &[u8]) -> io::Result<usize> {
         let registration = self.registration_of(key)?;
-        match registration.fd.socket() {
+        match registration.socket() {
             Some(socket) => socket::send(socket, bytes),
             None => registration
                 .fd_ref()

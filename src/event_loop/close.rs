@@ -12,7 +12,7 @@ use super::current::CurrentGuard;
 use super::descriptor::Descriptor;
 use super::error::Error;
 use super::loop_handle::{LoopHandle, Message, RegistrationRc};
-use super::registration::{Provenance, Reasons, Registration};
+use super::registration::{Provenance, Reasons};
 use super::report::Unhandled;
 use super::rows::Detour;
 use std::os::fd::{AsFd, AsRawFd};
@@ -136,23 +136,19 @@ impl LoopHandle {
         self.guard(|| registration.drop_tail());
         drop(here);
         self.caches_blocks.set(true);
-        let Some(Registration {
-            fd,
-            state,
-            provenance,
-            ..
-        }) = registration.into_header()
-        else {
+        let Some(mut registration) = registration.into_header() else {
             return; // not reached: it was the only reference
         };
-        if let Some(Provenance::Held(hold)) = provenance.into_inner() {
+        let (site, state) = (registration.site, registration.state.get());
+        let provenance = registration.provenance.take();
+        let fd = registration.into_descriptor();
+        if let Some(Provenance::Held(hold)) = provenance {
             // R131: while it is open. The owner of a shared descriptor is user code.
             self.guard(|| hold.release(fd.as_fd()));
         }
-        let state = state.get();
         match state.reasons.contains(Reasons::LOST) {
             true => self.drop_guarded(fd.forget()),
-            false => self.close_descriptor(fd, state.site),
+            false => self.close_descriptor(fd, site),
         }
     }
 

@@ -84,8 +84,7 @@ impl LoopHandle {
             let at_ns = self.times.deadline_ns(after);
             let timer = self.arm(at_ns, Action::call(call));
             registration.has_deadline.set(true);
-            self.registry
-                .keep_deadline(registration.state.get().fd, timer);
+            self.registry.keep_deadline(registration.number(), timer);
         }
     }
 
@@ -99,7 +98,7 @@ impl LoopHandle {
 
     #[inline(never)]
     fn cancel_timer_of(&self, registration: &Registration) {
-        if let Some(timer) = self.registry.take_deadline(registration.state.get().fd) {
+        if let Some(timer) = self.registry.take_deadline(registration.number()) {
             // The timer's closure has only numbers: dropping it runs no user code (L8).
             drop(self.times.timers.borrow_mut().cancel(timer));
         }
@@ -109,7 +108,7 @@ impl LoopHandle {
         if let Some(registration) = self.registry.get(slot) {
             // The timer has fired: there is nothing to cancel.
             registration.has_deadline.set(false);
-            let _ = self.registry.take_deadline(registration.state.get().fd);
+            let _ = self.registry.take_deadline(registration.number());
             self.call_one(registration, Unasked::Timeout(site));
         }
     }

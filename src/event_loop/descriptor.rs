@@ -24,8 +24,6 @@ pub struct Descriptor(Held);
 
 /// Two words: nearly all are owned, and the others are in a box.
 enum Held {
-    /// Owned, and known to be a socket.
-    Socket(OwnedFd),
     Owned(OwnedFd),
     Shared(Box<Rc<dyn AsFd>>),
     Virtual(Box<Rc<dyn VirtualFd>>),
@@ -40,7 +38,7 @@ impl Descriptor {
     #[inline]
     pub fn into_owned(self) -> Result<OwnedFd, Self> {
         match self.0 {
-            Held::Socket(fd) | Held::Owned(fd) => Ok(fd),
+            Held::Owned(fd) => Ok(fd),
             Held::Shared(_) | Held::Virtual(_) => Err(self),
         }
     }
@@ -66,30 +64,12 @@ impl Descriptor {
         }
     }
 
-    /// Notes that an owned descriptor is a socket: then [`socket`](Self::socket) returns it.
-    #[inline]
-    pub(super) fn known_as_socket(self) -> Self {
-        match self.0 {
-            Held::Owned(fd) => Self(Held::Socket(fd)),
-            held => Self(held),
-        }
-    }
-
-    /// The system's descriptor, if this owns one that is known to be a socket. Nearly all are.
-    #[inline]
-    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
-        match &self.0 {
-            Held::Socket(fd) => Some(fd.as_fd()),
-            _ => None,
-        }
-    }
-
     /// Returns a reference to the descriptor, of the system or of a virtual kernel.
     #[must_use]
     #[inline]
     pub(crate) fn fd_ref(&self) -> FdRef<'_> {
         match &self.0 {
-            Held::Socket(fd) | Held::Owned(fd) => FdRef::System(fd.as_fd()),
+            Held::Owned(fd) => FdRef::System(fd.as_fd()),
             Held::Shared(shared) => FdRef::System((***shared).as_fd()),
             Held::Virtual(fd) => FdRef::Virtual(&***fd),
         }

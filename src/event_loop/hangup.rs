@@ -9,7 +9,7 @@
 
 use super::classify::Role;
 use super::loop_handle::{Callbacks, Cx, LoopHandle};
-use super::registration::{RegistrationState, effective};
+use super::registration::{Reasons, RegistrationState, effective};
 use crate::poll::{Interest, Readiness, Trigger};
 use std::io;
 
@@ -27,15 +27,20 @@ pub(super) enum HangupAction {
 
 /// L7: `on_hangup` runs after the last byte has been offered to the read branch.
 ///
-/// `available` is the number of unread bytes now, `state.unread_before` the number when the hangup
+/// `available` is the number of unread bytes now, `unread_before` the number when the hangup
 /// was last delayed. If they are equal, the callback was offered the bytes and read none, and the
 /// hangup does not wait for it.
-fn hangup_action(state: &RegistrationState, ready: Readiness, available: u32) -> HangupAction {
-    if state.role != Role::Stream || available == 0 || state.no_reader {
+fn hangup_action(
+    state: &RegistrationState,
+    ready: Readiness,
+    (available, unread_before): (u32, u32),
+) -> HangupAction {
+    let no_reader = state.reasons.contains(Reasons::NO_READER);
+    if state.role != Role::Stream || available == 0 || no_reader {
         return HangupAction::Reclaim;
     }
     match state.interest.contains(Interest::READ) {
-        true if available == state.unread_before => HangupAction::Reclaim,
+        true if available == unread_before => HangupAction::Reclaim,
         true => HangupAction::ReadFirst,
         // After an error nothing that is written can arrive, so there is no reason to wait for a
         // reader that may have paused until it can write.
@@ -69,7 +74,8 @@ impl LoopHandle {
             available => available,
         };
         let available = u32::try_from(available).unwrap_or(u32::MAX);
-        match hangup_action(&state, ready, available) {
+        let unread = (available, cx.registration.unread_before());
+        match hangup_action(&state, ready, unread) {
             HangupAction::Reclaim => {
                 let error = if ready.contains(Readiness::ERROR) {
                     // If this fails, it is not a socket, and has no error to fetch.
@@ -80,8 +86,7 @@ impl LoopHandle {
                 self.reclaim(cx, callbacks, error);
             }
             HangupAction::ReadFirst => {
-                self.registry
-                    .update(cx.slot(), |state| state.unread_before = available);
+                cx.registration.set_unread_before(available);
                 // A level-triggered event is reported again by itself. An edge-triggered one is
                 // reported again after a change of interest. A one-shot registration is armed by its
                 // owner.
@@ -121,21 +126,19 @@ fn into_io(error: super::Error) -> Option<io::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registration::Reasons;
     use super::*;
 
     /// L7, on every combination that matters.
     #[test]
     fn a_hangup_waits_exactly_for_bytes_that_may_still_be_read() {
-        let state = |role, interest, available, no_reader| RegistrationState {
-            fd: 0,
-            role,
-            interest,
-            trigger: Trigger::Level,
-            reasons: Reasons::NONE,
-            no_reader,
-            unread_before: available,
-            site: std::panic::Location::caller(),
+        let state = |role, interest, unread_before, no_reader| {
+            let state = RegistrationState {
+                role,
+                interest,
+                trigger: Trigger::Level,
+                reasons: Reasons::NONE.with(Reasons::NO_READER, no_reader),
+            };
+            (state, unread_before)
         };
         let (none, read) = (Interest::NONE, Interest::READ);
         let over = Readiness::READ_CLOSED | Readiness::WRITE_CLOSED;
@@ -154,9 +157,9 @@ mod tests {
             (state(Role::Stream, none, 0, true), over, 5, Reclaim),
             (state(Role::Listener, read, 0, false), over, 5, Reclaim),
         ];
-        for (n, (state, ready, available, expected)) in cases.into_iter().enumerate() {
+        for (n, ((state, before), ready, available, expected)) in cases.into_iter().enumerate() {
             assert_eq!(
-                hangup_action(&state, ready, available),
+                hangup_action(&state, ready, (available, before)),
                 expected,
                 "case {n}"
             );

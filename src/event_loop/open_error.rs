@@ -191,14 +191,10 @@ mod tests {
                 Interest::BOTH,
             ] {
                 let state = |by_edge| RegistrationState {
-                    fd: 0,
                     role: Role::Stream,
                     interest,
                     trigger: Trigger::Level,
                     reasons: Reasons::NONE.with(Reasons::BY_EDGE, by_edge),
-                    no_reader: false,
-                    unread_before: 0,
-                    site: std::panic::Location::caller(),
                 };
                 let error = facts.contains(Readiness::ERROR);
                 let reads = interest.contains(Interest::READ) && facts.contains(Readiness::READ);

@@ -198,24 +198,24 @@ impl LoopHandle {
         rearm: bool,
         change: impl FnOnce(&mut RegistrationState),
     ) -> Result<(), Error> {
-        let Some(old) = self.registry.state(slot) else {
+        let Some((fd, old)) = self.registry.fd_and_state(slot) else {
             return Ok(());
         };
         let mut new = old;
         change(&mut new);
-        self.change_to(slot, rearm, &old, &new)
+        self.change_to((fd, slot), rearm, &old, &new)
     }
 
     fn change_to(
         &self,
-        slot: SlabKey,
+        (fd, slot): (RawFd, SlabKey),
         rearm: bool,
         old: &RegistrationState,
         new: &RegistrationState,
     ) -> Result<(), Error> {
         self.ensure_usable()?;
         let (was, is) = (effective(old), effective(new));
-        let (fd, token) = (old.fd, slot.to_bits());
+        let token = slot.to_bits();
         let mut poller = self.poller.borrow_mut();
         match (was, is) {
             (None, None) => {}
@@ -245,12 +245,12 @@ impl LoopHandle {
         if is_source(key.slot.to_bits()) {
             return self.rearm_source(self.source(key)?.registration(), interest);
         }
-        let state = self.registration_state(key)?;
+        let (fd, state) = self.fd_and_state(key)?;
         self.ensure_usable()?;
         if effective(&state).is_none() {
             return Ok(()); // it is not in the poller
         }
-        self.rearm_watched(state.fd, key.slot, interest)
+        self.rearm_watched(fd, key.slot, interest)
     }
 
     /// Arms those of the directions that the poller returns from `rearm_interest`.
@@ -316,7 +316,7 @@ impl LoopHandle {
         self.cancel_deadline(&registration);
         let state = registration.state.get();
         if effective(&state).is_some() {
-            self.unwatch(state.fd);
+            self.unwatch(registration.number());
         }
         self.notify_fd_waiters();
         Some(registration)
@@ -334,12 +334,17 @@ impl LoopHandle {
     }
 
     pub(super) fn registration_state(&self, key: Key) -> Result<RegistrationState, Error> {
-        let state = if key.loop_id == self.loop_id {
-            self.registry.state(key.slot)
+        self.fd_and_state(key).map(|(_, state)| state)
+    }
+
+    /// The number and the state of a registration.
+    fn fd_and_state(&self, key: Key) -> Result<(RawFd, RegistrationState), Error> {
+        let found = if key.loop_id == self.loop_id {
+            self.registry.fd_and_state(key.slot)
         } else {
             None
         };
-        state.ok_or(Error::UnknownKey(key))
+        found.ok_or(Error::UnknownKey(key))
     }
 
     /// Adds a registration to the poller and to the table: both or neither.
@@ -384,8 +389,8 @@ impl LoopHandle {
         descriptor: Descriptor,
         callbacks: C,
     ) -> Result<RegistrationRc, RegisterError<C>> {
-        let state = match self.check_new(options, site, &descriptor) {
-            Ok(state) => state,
+        let fd = match self.check_new(options, &descriptor) {
+            Ok(fd) => fd,
             Err(error) => {
                 return Err(RegisterError {
                     error,
@@ -394,31 +399,27 @@ impl LoopHandle {
                 });
             }
         };
-        let new = Registration::new(state, options.transfer, descriptor);
-        let new = NewRegistration::<C>::new(new);
+        let new = Registration::new(options.state(), options.transfer, (descriptor, fd), site);
+        let new = NewRegistration::<C>::new(new, callbacks, |block| block);
         match self.add(new.shared(), options, peer) {
-            // Only now: until the poller has accepted the descriptor, they can be returned.
-            Ok(()) => Ok(new.fill(callbacks, |callbacks| callbacks)),
-            Err(error) => Err(RegisterError {
-                error,
-                descriptor: new.into_header().map(|refused| refused.fd),
-                callbacks,
-            }),
+            Ok(()) => Ok(new.into_shared()),
+            Err(error) => {
+                let (callbacks, refused) = new.into_parts();
+                Err(RegisterError {
+                    error,
+                    descriptor: refused.map(Registration::into_descriptor),
+                    callbacks,
+                })
+            }
         }
     }
 
-    /// Refuses a descriptor that cannot be registered, before anything is changed.
+    /// Refuses a descriptor that cannot be registered, before anything is changed. Returns its number.
     #[inline]
-    fn check_new(
-        &self,
-        options: RegisterOptions,
-        site: &'static Location<'static>,
-        descriptor: &Descriptor,
-    ) -> Result<RegistrationState, Error> {
+    fn check_new(&self, options: RegisterOptions, descriptor: &Descriptor) -> Result<RawFd, Error> {
         self.ensure_usable()?;
         // Before anything is borrowed: the owner of a shared descriptor is user code (L8).
-        let fd = self.check_new_fd(descriptor.fd_ref(), options.fd_state)?;
-        Ok(options.state(fd, site))
+        self.check_new_fd(descriptor.fd_ref(), options.fd_state)
     }
 
     /// The same for any registration. Returns the number.
@@ -461,31 +462,33 @@ impl LoopHandle {
         options: RegisterOptions,
         peer: Option<SocketAddr>,
     ) -> Result<(), Error> {
-        let state = new.state.get();
+        let (fd, state) = (new.number(), new.state.get());
         let flags_unknown = options.fd_state == FdState::Unknown;
         let borrowed = flags_unknown.then(|| new.fd_ref());
         if let Some(borrowed) = borrowed {
             // The owner of a shared descriptor is user code, called before anything is borrowed (L8).
             // It may return another number this time.
-            if borrowed.raw() != state.fd {
-                return Err(Error::BadDescriptor { fd: state.fd });
+            if borrowed.raw() != fd {
+                return Err(Error::BadDescriptor { fd });
             }
         }
         let inserted = self.registry.insert(new.clone());
-        let slot = inserted.map_err(|other| self.already_registered(state.fd, other))?;
+        let slot = inserted.map_err(|other| self.already_registered(fd, other))?;
         let (interest, trigger) = effective(&state).unwrap_or((state.interest, state.trigger));
-        let provenance = match self.watch(state.fd, slot, interest, trigger, borrowed) {
-            Ok(Some(hold)) => Provenance::Held(hold),
-            Ok(None) => match peer {
-                Some(peer) => Provenance::from(peer),
-                None => return Ok(()),
-            },
+        match self.watch(fd, slot, interest, trigger, borrowed) {
+            Ok(Some(hold)) => {
+                let _ = new.provenance.set(Provenance::Held(hold)); // it is new, so it has none
+            }
+            Ok(None) => {
+                if let Some(peer) = peer {
+                    new.set_peer(peer);
+                }
+            }
             Err(error) => {
                 self.registry.rollback(slot);
-                return Err(Error::from_register(error, state.fd));
+                return Err(Error::from_register(error, fd));
             }
-        };
-        let _ = new.provenance.set(provenance); // it is new, so it has none
+        }
         Ok(())
     }
 

@@ -1,149 +1,27 @@
-//! One registration: its descriptor, its callbacks, and its state, from which the poller's interest
-//! and the branches that may run are computed.
-//!
-//! The *effective interest* is what the poller is asked to watch. A connection under way is watched
-//! for writing; a listener without descriptors is not watched for reading; a registration that would
-//! report its end for ever is not in the poller; one with an error that does not end it is watched
-//! edge-triggered. None of these changes the user's interest: the reasons are flags beside it, and
-//! the effective interest is computed from both. When a reason ends, the interest that the user set
-//! last applies.
+//! One registration: its descriptor, its callbacks, and its [state](RegistrationState).
 //!
 //! The callbacks are behind it in one block of memory ([`RegistrationRc`]), and are the parameter of that
 //! type: nothing here knows the loop.
 //!
 //! In the notes: *register interest* (N7). Rules: L2, L3, L10.
 
+mod state;
+
+pub(super) use state::{Reasons, RegistrationState, effective};
+
 use super::classify::{Branch, Branches, Role};
 use super::descriptor::Descriptor;
 use super::origin::Origin;
+use crate::base::fd_slab::FdEntry;
 use crate::base::slab::SlabKey;
 use crate::poll::{Event, FdRef, Interest, Readiness, Trigger};
 use readily_sys::nonblocking::Hold;
 use readily_sys::tail_rc::TailRc;
 use readily_sys::transfer::Transfer;
 use std::cell::{Cell, OnceCell};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::RawFd;
+use std::net::{SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::Location;
-
-/// The loop's own reasons to pass another interest than the user's to the poller. (A connection
-/// under way is one more, which its role represents.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(super) struct Reasons(u8);
-
-impl Reasons {
-    pub(super) const NONE: Self = Self(0);
-    /// Out of the poller until the user sets an interest, because it would report its end for ever:
-    /// a hangup and an error cannot be masked.
-    pub(super) const SUSPENDED: Self = Self(1);
-    /// A listener for which the system has no descriptor: it is not watched for reading.
-    pub(super) const ACCEPT_PAUSED: Self = Self(2);
-
-    /// It has an error that does not end it and was not fetched: it is watched edge-triggered.
-    pub(super) const BY_EDGE: Self = Self(4);
-    /// The same, with a poller that has no edge trigger: it is out of the poller for a moment.
-    pub(super) const AWAY: Self = Self(8);
-    /// Its number was closed outside the loop, and may be another file's: the loop does not close it.
-    pub(super) const LOST: Self = Self(16);
-    /// L2: it is out of the table, and none of its callbacks runs any more.
-    pub(super) const REMOVED: Self = Self(32);
-
-    /// With either of these it is not in the poller.
-    pub(super) const SUSPENDED_OR_AWAY: Self = Self(Self::SUSPENDED.0 | Self::AWAY.0);
-
-    /// After an event's branches, either of these has to be looked at.
-    pub(super) const BY_EDGE_OR_REMOVED: Self = Self(Self::BY_EDGE.0 | Self::REMOVED.0);
-
-    /// Whether any of `reasons` holds.
-    pub(super) const fn any_of(self, reasons: Self) -> bool {
-        self.0 & reasons.0 != 0
-    }
-
-    /// Whether `reason` holds, which is one.
-    pub(super) const fn contains(self, reason: Self) -> bool {
-        self.any_of(reason)
-    }
-
-    /// Adds `reason` if `holds`, removes it otherwise.
-    #[must_use]
-    pub(super) const fn with(self, reason: Self, holds: bool) -> Self {
-        match holds {
-            true => Self(self.0 | reason.0),
-            false => Self(self.0 & !reason.0),
-        }
-    }
-}
-
-/// The state of a registration.
-#[derive(Clone, Copy)]
-pub(super) struct RegistrationState {
-    pub(super) fd: RawFd,
-    pub(super) role: Role,
-    /// The user's interest, which only the user changes (L10).
-    pub(super) interest: Interest,
-    pub(super) trigger: Trigger,
-    /// The loop's reasons to pass another interest to the poller.
-    pub(super) reasons: Reasons,
-    /// No `on_read` was given, so unread bytes must not delay the hangup.
-    pub(super) no_reader: bool,
-    /// The number of unread bytes when the hangup was last delayed for them.
-    pub(super) unread_before: u32,
-    pub(super) site: &'static Location<'static>,
-}
-
-impl RegistrationState {
-    /// The branches that may run; none once the registration is removed (L2).
-    #[inline]
-    pub(super) fn active_branches(&self) -> Branches {
-        if self.reasons.contains(Reasons::REMOVED) {
-            return Branches::NONE;
-        }
-        let watched = !self.reasons.contains(Reasons::SUSPENDED);
-        let connect = match self.role {
-            Role::Listener => self.interest.contains(Interest::READ),
-            _ => watched,
-        };
-        let default = self.interest.contains(Interest::PRIORITY);
-        Branches::NONE
-            .with(connect, Branch::Connect)
-            .with(self.interest.contains(Interest::READ), Branch::Read)
-            .with(self.interest.contains(Interest::WRITE), Branch::Write)
-            .with(watched, Branch::Hangup)
-            .with(default, Branch::Default)
-    }
-
-    /// Whether the most frequent event, of bytes to read and nothing else, takes the read branch, and has
-    /// nothing to be done before or after it. `active` are the active branches.
-    #[inline]
-    pub(super) fn only_reads(&self, active: Branches) -> bool {
-        if self.trigger == Trigger::OneShot || self.reasons.any_of(Reasons::BY_EDGE_OR_REMOVED) {
-            return false;
-        }
-        let reads = matches!(self.role, Role::Stream | Role::Datagram);
-        reads && active.contains(Branch::Read)
-    }
-}
-
-/// The effective interest and trigger; `None` if the registration is not in the poller.
-#[inline]
-pub(super) const fn effective(state: &RegistrationState) -> Option<(Interest, Trigger)> {
-    if state.reasons.any_of(Reasons::SUSPENDED_OR_AWAY) {
-        return None;
-    }
-    let trigger = match state.reasons.contains(Reasons::BY_EDGE) {
-        true => Trigger::Edge,
-        false => state.trigger,
-    };
-    let interest = match state.role {
-        // A connection that is established, or refused, is reported as writable.
-        Role::Connecting => Interest::WRITE,
-        _ if state.reasons.contains(Reasons::ACCEPT_PAUSED) => {
-            state.interest.without(Interest::READ)
-        }
-        _ => state.interest,
-    };
-    Some((interest, trigger))
-}
 
 /// The parameters of a new registration.
 #[derive(Clone, Copy)]
@@ -167,7 +45,7 @@ pub(crate) enum FdState {
 }
 
 impl RegisterOptions {
-    pub(super) fn state(self, fd: RawFd, site: &'static Location<'static>) -> RegistrationState {
+    pub(super) fn state(self) -> RegistrationState {
         let Self {
             role,
             interest,
@@ -175,14 +53,10 @@ impl RegisterOptions {
             ..
         } = self;
         RegistrationState {
-            fd,
             role,
             interest,
             trigger,
             reasons: Reasons::NONE,
-            no_reader: false,
-            unread_before: 0,
-            site,
         }
     }
 }
@@ -191,23 +65,25 @@ impl RegisterOptions {
 pub(super) const FLOW: Readiness =
     Readiness::from_bits(Readiness::READ.bits() | Readiness::WRITE.bits());
 
-/// Where a descriptor comes from. A descriptor has at most one of these.
+/// Where a descriptor comes from. A descriptor has at most one of these, in seven bytes.
 pub(super) enum Provenance {
-    /// Accepted by a listener of this loop, from this peer.
-    AcceptedV4(SocketAddrV4),
-    /// The same. In a box, as the rarer and larger one.
-    AcceptedV6(Box<SocketAddrV6>),
+    /// Accepted by a listener of this loop, from this peer: address and port. (One of IPv6 is in the box.)
+    AcceptedV4([u8; 4], [u8; 2]),
     /// Made by other code: if its file was blocking, it is made blocking again in the end (R131).
     Held(Hold),
 }
 
-impl From<SocketAddr> for Provenance {
-    fn from(peer: SocketAddr) -> Self {
-        match peer {
-            SocketAddr::V4(peer) => Self::AcceptedV4(peer),
-            SocketAddr::V6(peer) => Self::AcceptedV6(Box::new(peer)),
-        }
-    }
+/// What few registrations have, in a box: a connection does with one word.
+#[derive(Default)]
+struct Rare {
+    /// The descriptor, if it is not a socket that the registration owns, and its number.
+    other: Option<(Descriptor, RawFd)>,
+    /// The peer of a connection that was accepted by a listener of this loop.
+    peer_v6: OnceCell<SocketAddrV6>,
+    /// The number of its slot, if that is not the descriptor.
+    slot: Cell<Option<u32>>,
+    /// The number of unread bytes when the hangup was last delayed for them.
+    unread_before: Cell<u32>,
 }
 
 /// A registration, with its callbacks as the tail. They are borrowed while one of them runs, so that none is
@@ -216,8 +92,19 @@ pub(super) type RegistrationRc<C> = TailRc<Registration, C>;
 
 /// A registration without its callbacks. `LoopHandle::drop_registration` drops those while the
 /// descriptor is still open.
-#[repr(C)] // what an event uses comes first
+#[repr(C)] // what an event uses comes last, beside the counters and the callbacks
 pub(super) struct Registration {
+    /// Where it was registered, for reports.
+    pub(super) site: &'static Location<'static>,
+    rare: OnceCell<Box<Rare>>,
+    /// Where the descriptor comes from, if that is known.
+    pub(super) provenance: OnceCell<Provenance>,
+    /// The system calls that read and write the descriptor without waiting (R130).
+    pub(super) transfer: Cell<Transfer>,
+    /// A socket that it owns. Nearly all are, and the others are in the box.
+    socket: Option<OwnedFd>,
+    /// That of its key in the table.
+    generation: Cell<u32>,
     /// [`RegistrationState::only_reads`], cached.
     pub(super) only_reads: Cell<bool>,
     /// [`RegistrationState::active_branches`], cached, because it is read before each branch.
@@ -226,34 +113,120 @@ pub(super) struct Registration {
     pub(super) spent: Cell<bool>,
     /// Whether it has a deadline, whose timer is in a table.
     pub(super) has_deadline: Cell<bool>,
-    /// The system calls that read and write the descriptor without waiting (R130).
-    pub(super) transfer: Cell<Transfer>,
-    pub(super) fd: Descriptor,
     pub(super) state: Cell<RegistrationState>,
-    /// Its key in the table.
-    pub(super) slot: Cell<SlabKey>,
-    /// Where the descriptor comes from, if that is known.
-    pub(super) provenance: OnceCell<Provenance>,
+}
+
+impl<C: ?Sized> FdEntry for RegistrationRc<C> {
+    #[inline]
+    fn generation(&self) -> u32 {
+        self.generation.get()
+    }
 }
 
 impl Registration {
+    /// A registration of `descriptor`, whose number is `fd`, at `site`.
     #[inline]
-    pub(super) fn new(state: RegistrationState, transfer: Transfer, fd: Descriptor) -> Self {
+    pub(super) fn new(
+        state: RegistrationState,
+        transfer: Transfer,
+        (descriptor, fd): (Descriptor, RawFd),
+        site: &'static Location<'static>,
+    ) -> Self {
         let active = state.active_branches();
+        let socket = match transfer.is_socket() {
+            true => descriptor.into_owned(),
+            false => Err(descriptor),
+        };
+        let (socket, rare) = match socket {
+            Ok(socket) => (Some(socket), OnceCell::new()),
+            Err(other) => (None, Rare::with_other(other, fd).into()),
+        };
         Self {
-            state: Cell::new(state),
-            active_branches: Cell::new(active),
-            only_reads: Cell::new(state.only_reads(active)),
+            site,
+            rare,
+            provenance: OnceCell::new(),
             transfer: Cell::new(transfer),
+            socket,
+            generation: Cell::new(0),
+            only_reads: Cell::new(state.only_reads(active)),
+            active_branches: Cell::new(active),
             spent: Cell::new(false),
             has_deadline: Cell::new(false),
-            slot: Cell::new(SlabKey::from_bits(0)),
-            fd: match transfer.is_socket() {
-                true => fd.known_as_socket(),
-                false => fd,
-            },
-            provenance: OnceCell::new(),
+            state: Cell::new(state),
         }
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// A descriptor that is not a socket which it owns, and its number.
+    #[inline(never)]
+    fn other(&self) -> &(Descriptor, RawFd) {
+        let other = self.rare.get().and_then(|rare| rare.other.as_ref());
+        other.expect("what is not a socket is in the box")
+    }
+
+    /// The number of its descriptor.
+    #[inline]
+    pub(super) fn number(&self) -> RawFd {
+        match &self.socket {
+            Some(socket) => socket.as_raw_fd(),
+            None => self.other().1,
+        }
+    }
+
+    /// The system's descriptor, if this owns one that is known to be a socket.
+    #[inline]
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Its descriptor, which is taken out.
+    pub(super) fn into_descriptor(self) -> Descriptor {
+        if let Some(socket) = self.socket {
+            return socket.into();
+        }
+        let other = self.rare.into_inner().and_then(|rare| rare.other);
+        other.expect("what is not a socket is in the box").0
+    }
+
+    /// Notes its key in the table.
+    #[inline]
+    pub(super) fn set_slot(&self, key: SlabKey) {
+        self.generation.set(key.generation());
+        if key.slot() != self.number() as u32 as usize {
+            self.rare().slot.set(Some(key.slot() as u32));
+        }
+    }
+
+    /// Notes from which peer a listener has accepted it. It is new, so it has no provenance.
+    pub(super) fn set_peer(&self, peer: SocketAddr) {
+        match peer {
+            SocketAddr::V4(peer) => {
+                let (ip, port) = (peer.ip().octets(), peer.port().to_ne_bytes());
+                let _ = self.provenance.set(Provenance::AcceptedV4(ip, port));
+            }
+            SocketAddr::V6(peer) => {
+                let _ = self.rare().peer_v6.set(peer);
+            }
+        }
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        if let Some(&Provenance::AcceptedV4(ip, port)) = self.provenance.get() {
+            return Some((ip, u16::from_ne_bytes(port)).into());
+        }
+        self.rare.get()?.peer_v6.get().map(|&peer| peer.into())
+    }
+
+    /// The number of unread bytes when the hangup was last delayed for them.
+    pub(super) fn unread_before(&self) -> u32 {
+        self.rare.get().map_or(0, |rare| rare.unread_before.get())
+    }
+
+    pub(super) fn set_unread_before(&self, available: u32) {
+        self.rare().unread_before.set(available);
     }
 
     /// Whether `event` is a call of `on_read`, and nothing else is to be done.
@@ -277,13 +250,18 @@ impl Registration {
     /// Its key in the table.
     #[inline]
     pub(super) fn slot(&self) -> SlabKey {
-        self.slot.get()
+        let other = self.rare.get().and_then(|rare| rare.slot.get());
+        let index = other.unwrap_or_else(|| self.number() as u32);
+        SlabKey::new(index, self.generation.get())
     }
 
     /// Its descriptor.
     #[inline]
     pub(super) fn fd_ref(&self) -> FdRef<'_> {
-        self.fd.fd_ref()
+        match &self.socket {
+            Some(socket) => FdRef::System(socket.as_fd()),
+            None => self.other().0.fd_ref(),
+        }
     }
 
     pub(super) fn set_state(&self, state: &RegistrationState) {
@@ -304,13 +282,21 @@ impl Registration {
 
     /// The origin of its callback, for reports.
     pub(super) fn origin(&self, branch: Branch) -> Origin {
-        let site = self.state.get().site;
-        let peer = match self.provenance.get() {
-            Some(Provenance::AcceptedV4(peer)) => SocketAddr::V4(*peer),
-            Some(Provenance::AcceptedV6(peer)) => SocketAddr::V6(**peer),
-            _ => return Origin::Callback { branch, site },
-        };
-        Origin::Accepted { branch, site, peer }
+        let site = self.site;
+        match self.peer() {
+            Some(peer) => Origin::Accepted { branch, site, peer },
+            None => Origin::Callback { branch, site },
+        }
+    }
+}
+
+impl Rare {
+    #[cold]
+    fn with_other(descriptor: Descriptor, fd: RawFd) -> Box<Self> {
+        Box::new(Self {
+            other: Some((descriptor, fd)),
+            ..Self::default()
+        })
     }
 }
 

@@ -10,7 +10,7 @@
 
 use super::registration::{Reasons, Registration, RegistrationRc, RegistrationState, effective};
 use super::source_registration::RegisteredSource;
-use crate::base::fd_slab::FdSlab;
+use crate::base::fd_slab::{FdEntry, FdSlab};
 use crate::base::fd_table::FdTable;
 use crate::base::slab::SlabKey;
 use crate::base::timer_heap::TimerKey;
@@ -66,6 +66,26 @@ fn is_borrowed() -> ! {
     panic!("the table of registrations is borrowed");
 }
 
+/// A source in its table.
+struct SourceEntry {
+    generation: u32,
+    source: Rc<dyn RegisteredSource>,
+}
+
+impl SourceEntry {
+    fn fd(&self) -> RawFd {
+        self.source.registration().fd.get()
+    }
+}
+
+/// The registration of a source has its key too, but each event would call a function to reach it.
+impl FdEntry for SourceEntry {
+    #[inline]
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
 /// The table of registrations with callbacks of the type `C`. Each method borrows it once, briefly, and
 /// never calls user code.
 pub(super) struct Registry<C: ?Sized> {
@@ -75,7 +95,7 @@ pub(super) struct Registry<C: ?Sized> {
     /// removed from this table before that is closed.
     slots: RefCell<FdSlab<RegistrationRc<C>>>,
     /// The sources, under keys with a mark.
-    sources: RefCell<FdSlab<Rc<dyn RegisteredSource>>>,
+    sources: RefCell<FdSlab<SourceEntry>>,
     /// The number of both.
     len: Cell<usize>,
     /// The timers of registrations with a deadline. A separate map, because most registrations have
@@ -109,7 +129,7 @@ impl<C: ?Sized> Registry<C> {
             return Some((key, self.source(key)?.registration().site));
         }
         let key = self.slots.borrow().key_of(fd)?;
-        Some((key, self.state(key)?.site))
+        Some((key, self.slots.borrow().get(key)?.site))
     }
 
     /// Adds a source, before the poller is called with its key.
@@ -129,7 +149,10 @@ impl<C: ?Sized> Registry<C> {
             let registration = source.registration();
             registration.slot.set(marked(key));
             registration.fd.set(fd);
-            Rc::<_>::clone(source) as Rc<dyn RegisteredSource>
+            SourceEntry {
+                generation: key.generation(),
+                source: Rc::<_>::clone(source) as Rc<dyn RegisteredSource>,
+            }
         });
         self.count(inserted.map(marked).map_err(marked))
     }
@@ -147,16 +170,17 @@ impl<C: ?Sized> Registry<C> {
     #[inline]
     pub(super) fn source(&self, key: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
         // As in `get`.
-        self.sources.borrow_mut().get(unmarked(key)?).cloned()
+        let sources = self.sources.borrow_mut();
+        Some(Rc::clone(&sources.get(unmarked(key)?)?.source))
     }
 
     /// Removes a source. The caller drops it outside every borrow (L8).
     #[must_use = "it is dropped outside the borrow (L8)"]
     pub(super) fn remove_source(&self, key: SlabKey) -> Option<Rc<dyn RegisteredSource>> {
-        let fd_of = |source: &Rc<dyn RegisteredSource>| source.registration().fd.get();
-        let source = self.sources.borrow_mut().remove(unmarked(key)?, fd_of)?;
+        let mut sources = self.sources.borrow_mut();
+        let entry = sources.remove(unmarked(key)?, SourceEntry::fd)?;
         self.len.set(self.len.get() - 1);
-        Some(source)
+        Some(entry.source)
     }
 
     /// Adds a registration, before the poller is called with its key.
@@ -166,13 +190,13 @@ impl<C: ?Sized> Registry<C> {
     /// The key that its descriptor is registered under already.
     #[inline]
     pub(super) fn insert(&self, registration: RegistrationRc<C>) -> Result<SlabKey, SlabKey> {
-        let fd = registration.state.get().fd;
+        let fd = registration.number();
         if let Some(other) = self.sources.borrow_mut().key_of(fd) {
             return Err(marked(other));
         }
         // If it is refused, the caller has another reference.
         let inserted = self.slots.borrow_mut().insert_with(fd, |key| {
-            registration.slot.set(key);
+            registration.set_slot(key);
             registration
         });
         self.count(inserted)
@@ -185,7 +209,7 @@ impl<C: ?Sized> Registry<C> {
 
     #[inline(always)]
     fn take(&self, key: SlabKey) -> Option<RegistrationRc<C>> {
-        let fd_of = |registration: &RegistrationRc<C>| registration.state.get().fd;
+        let fd_of = |registration: &RegistrationRc<C>| registration.number();
         let taken = self.slots.borrow_mut().remove(key, fd_of)?;
         self.len.set(self.len.get() - 1);
         Some(taken)
@@ -212,8 +236,14 @@ impl<C: ?Sized> Registry<C> {
     }
 
     pub(super) fn state(&self, key: SlabKey) -> Option<RegistrationState> {
+        self.fd_and_state(key).map(|(_, state)| state)
+    }
+
+    #[inline]
+    pub(super) fn fd_and_state(&self, key: SlabKey) -> Option<(RawFd, RegistrationState)> {
         let slots = self.slots.borrow();
-        Some(slots.get(key)?.state.get())
+        let registration = slots.get(key)?;
+        Some((registration.number(), registration.state.get()))
     }
 
     /// Replaces the state of a registration, unless that is removed.
@@ -249,7 +279,7 @@ impl<C: ?Sized> Registry<C> {
                 false => interest,
             };
             Some(Watched {
-                fd: state.fd,
+                fd: registration.number(),
                 token: key.to_bits(),
                 interest,
                 trigger,
@@ -262,7 +292,7 @@ impl<C: ?Sized> Registry<C> {
             }
         }
         for (_, source) in self.sources.borrow().iter() {
-            all.push(source.registration().watched());
+            all.push(source.source.registration().watched());
         }
         all
     }
@@ -316,9 +346,9 @@ impl<C: ?Sized> Registry<C> {
 
     pub(super) fn verify(&self) {
         let slots = self.slots.borrow();
-        slots.verify(|registration| registration.state.get().fd);
+        slots.verify(|registration| registration.number());
         let sources = self.sources.borrow();
-        sources.verify(|source| source.registration().fd.get());
+        sources.verify(SourceEntry::fd);
         let len = slots.len() + sources.len();
         assert_eq!(len, self.len.get(), "the registrations are counted");
         let deadlines = self.deadlines.borrow();
@@ -327,7 +357,7 @@ impl<C: ?Sized> Registry<C> {
             assert!(owned, "each deadline belongs to a registration");
         });
         for (key, source) in sources.iter() {
-            let registration = source.registration();
+            let registration = source.source.registration();
             assert_eq!(registration.slot.get(), marked(key));
             let other = slots.key_of(registration.fd.get());
             assert_eq!(other, None, "a descriptor is registered once");
@@ -383,19 +413,15 @@ mod tests {
         let end = Rc::new(end);
         let insert = |fd| {
             let state = RegistrationState {
-                fd,
                 role: Role::Stream,
                 interest: Interest::NONE,
                 trigger: Trigger::Level,
                 reasons: Reasons::NONE,
-                no_reader: false,
-                unread_before: 0,
-                site: Location::caller(),
             };
-            let fd = Rc::clone(&end).into();
-            let new = Registration::new(state, Transfer::SOCKET, fd);
-            let inserted = registry.insert(NewTailRc::<_, (), ()>::new(new).shared().clone());
-            inserted.unwrap()
+            let (end, site) = (Rc::clone(&end).into(), Location::caller());
+            let new = Registration::new(state, Transfer::SOCKET, (end, fd), site);
+            let new = NewTailRc::<_, (), ()>::new(new, (), |block| block);
+            registry.insert(new.into_shared()).unwrap()
         };
         let keys: Vec<_> = (0..10_000).map(|fd| (insert(fd), fd)).collect();
         registry.verify();

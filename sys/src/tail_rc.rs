@@ -1,10 +1,9 @@
 //! A counted header with a value of any type behind it, in one block of memory.
 //!
 //! An `Rc` of a structure that ends with a `Box<dyn …>` takes two blocks. An `Rc` of a structure that
-//! ends with the value itself takes one, but then the places of all its fields depend on the value's
-//! alignment, which each use has to look up. Here the header comes first, at a fixed place; the
-//! pointer to the tail is stored, so that using the tail costs the same as using a box. The block comes from
-//! the cache of freed blocks ([`block_cache`]).
+//! ends with the value itself takes one, but the place of the value depends on its alignment, which each use has
+//! to look up. Here no value is aligned to more than the header before it: both are at fixed places. The pointer
+//! knows the type of the value, so the block need not. It comes from the cache of freed blocks ([`block_cache`]).
 //!
 //! It makes no system call; it is in this crate because it needs `unsafe`.
 //! In the notes it holds the *callbacks* of one descriptor (N7).
@@ -12,17 +11,18 @@
 //! # Rules
 //!
 //! - The block has a live header as long as there is a [`TailRc`] of it.
-//! - The tail is initialised, and `tail` points to it, if and only if its state is not `Vacant`. A
+//! - The tail is initialised if and only if its state is not `Vacant`. A
 //!   borrow takes the state from `Ready` to `Borrowed`, so there is one at a time.
-//! - The tail is only used through that pointer.
+//! - Header and tail are only used through pointers with the provenance of the whole block. No reference is made
+//!   to the block once its first pointer is.
 
 use crate::block_cache;
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 const WORD: usize = size_of::<usize>();
 
@@ -34,14 +34,20 @@ enum State {
     Borrowed,
 }
 
-#[repr(C)] // the tail begins where this ends
-struct Block<H, D: ?Sized> {
+#[repr(C)] // the header first; the counters beside its end, and the tail, which are used together
+struct Head<H> {
+    header: H,
     count: Cell<u32>,
+    state: Cell<State>,
     /// The size of the whole block, in words.
     words: u16,
-    state: Cell<State>,
-    tail: Cell<MaybeUninit<NonNull<D>>>,
-    header: H,
+}
+
+/// What the block of a [`TailRc`] holds.
+#[repr(C)] // the tail begins where the head ends
+pub struct Block<H, D: ?Sized> {
+    head: Head<H>,
+    tail: D,
 }
 
 /// A counted pointer to a header of type `H`, with a tail that is used as a `D`.
@@ -53,48 +59,52 @@ pub struct TailRc<H, D: ?Sized> {
     owns: PhantomData<(H, Box<D>)>,
 }
 
-/// A [`TailRc`] whose tail, of the type `C`, is still to be stored.
+/// A [`TailRc`] whose tail, of the type `C`, can still be taken out.
 pub struct NewTailRc<H, D: ?Sized, C> {
     shared: TailRc<H, D>,
-    tail: PhantomData<fn(C)>,
+    tail: PhantomData<fn() -> C>,
 }
 
 impl<H, D: ?Sized, C> NewTailRc<H, D, C> {
-    const ALIGN: usize = align_of::<Block<H, D>>();
-
-    const SIZE: usize =
-        (size_of::<Block<H, D>>() + size_of::<C>()).next_multiple_of(if Self::ALIGN > WORD {
-            Self::ALIGN
-        } else {
-            WORD
-        });
+    /// The size of the block.
+    pub const SIZE: usize = (size_of::<Head<H>>() + size_of::<C>()).next_multiple_of(align::<H>());
 
     /// Whether a tail of this type has a place in the block; if not, the caller puts it into a box.
-    pub const FITS: bool = align_of::<C>() <= Self::ALIGN && Self::SIZE / WORD <= u16::MAX as usize;
+    pub const FITS: bool =
+        align_of::<C>() <= align_of::<Head<H>>() && Self::SIZE / WORD <= u16::MAX as usize;
 
-    /// A block with this header.
+    /// A block with this header and this tail; `unsize` returns its argument.
     ///
     /// # Panics
     ///
-    /// If a tail of this type does not [fit](Self::FITS).
+    /// If a tail of this type does not [fit](Self::FITS), or if `unsize` returns another value.
     #[must_use]
     #[inline]
-    pub fn new(header: H) -> Self {
+    pub fn new(
+        header: H,
+        tail: C,
+        unsize: impl FnOnce(&mut Block<H, C>) -> &mut Block<H, D>,
+    ) -> Self {
         assert!(Self::FITS, "a tail that does not fit is boxed");
-        let layout = block_layout::<H, D>(Self::SIZE / WORD);
-        let block = block_cache::allocate(layout).cast::<Block<H, D>>();
-        let (count, words) = (Cell::new(1), (Self::SIZE / WORD) as u16);
-        let (state, tail) = (Cell::new(State::Vacant), Cell::new(MaybeUninit::uninit()));
+        let layout = block_layout::<H>(Self::SIZE / WORD);
+        let place = block_cache::allocate(layout).cast::<Head<H>>();
+        let head = Head {
+            header,
+            count: Cell::new(1),
+            state: Cell::new(State::Ready),
+            words: (Self::SIZE / WORD) as u16,
+        };
+        // One after the other: a whole block would be put together elsewhere, and moved.
         // SAFETY: the block is new, and as large and aligned as its layout, which begins with this.
-        unsafe {
-            block.write(Block {
-                count,
-                words,
-                state,
-                tail,
-                header,
-            });
-        }
+        unsafe { place.write(head) };
+        // SAFETY: the head is inside the block, so this is inside it or at its end.
+        let behind = unsafe { place.add(1) }.cast::<C>();
+        // SAFETY: there is space for a `C`, and the head ends aligned for one, as `FITS` says.
+        unsafe { behind.write(tail) };
+        let mut sized = place.cast::<Block<H, C>>();
+        // SAFETY: it was initialised just now, and nothing else refers to it.
+        let block = NonNull::from(unsize(unsafe { sized.as_mut() }));
+        assert!(block.cast::<()>() == sized.cast(), "the block is returned");
         let owns = PhantomData;
         Self {
             shared: TailRc { block, owns },
@@ -109,89 +119,88 @@ impl<H, D: ?Sized, C> NewTailRc<H, D, C> {
         &self.shared
     }
 
-    /// Stores the tail, and returns the pointer to both; `unsize` returns its argument.
-    ///
-    /// # Panics
-    ///
-    /// If `unsize` returns another value.
+    /// Ends the knowledge of the type of its tail.
+    #[must_use]
     #[inline]
-    pub fn fill(self, tail: C, unsize: impl FnOnce(&mut C) -> &mut D) -> TailRc<H, D> {
-        let block = self.shared.block;
-        // SAFETY: the block has `SIZE` bytes, so this is inside it or at its end.
-        let mut place = unsafe { block.add(1) }.cast::<C>();
-        // SAFETY: there is space for a `C`, and the beginning of the block ends aligned for one, as `FITS` says.
-        // Nothing is there yet: only this stores a tail, and consumes `self`.
-        unsafe { place.write(tail) };
-        // SAFETY: it was initialised just now, and nothing else refers to it.
-        let place = unsafe { place.as_mut() };
-        let address = ptr::from_mut(place).cast::<()>();
-        let unsized_tail = unsize(place);
-        let is_same = ptr::from_mut(unsized_tail).cast::<()>() == address
-            && size_of_val(unsized_tail) == size_of::<C>();
-        assert!(is_same, "the tail is returned");
-        let tail = MaybeUninit::new(NonNull::from(unsized_tail));
-        self.shared.block().tail.set(tail);
-        self.shared.block().state.set(State::Ready);
+    pub fn into_shared(self) -> TailRc<H, D> {
         self.shared
     }
 
-    /// Takes the header out of a block without a tail, if this is the only pointer to it.
+    /// Takes the tail out, and the header if this is the only pointer to the block.
+    ///
+    /// # Panics
+    ///
+    /// If the tail is borrowed, or was dropped.
     #[must_use]
-    pub fn into_header(self) -> Option<H> {
-        self.shared.into_header()
+    pub fn into_parts(self) -> (C, Option<H>) {
+        let state = &self.shared.head().state;
+        assert!(state.get() == State::Ready, "the tail is there");
+        state.set(State::Vacant);
+        // SAFETY: it was ready, so it is initialised and not borrowed; and it is not used after this, because
+        // it counts as vacant. It is a `C`: `new` has stored one.
+        let tail = unsafe { self.shared.tail().cast::<C>().read() };
+        (tail, self.shared.into_header())
     }
 }
 
+/// How a block is aligned: to a word at least.
+const fn align<H>() -> usize {
+    let head = align_of::<Head<H>>();
+    if head > WORD { head } else { WORD }
+}
+
 #[inline]
-fn block_layout<H, D: ?Sized>(words: usize) -> Layout {
-    let align = align_of::<Block<H, D>>();
-    Layout::from_size_align(words * WORD, align).expect("a block has at most 2^16 words")
+fn block_layout<H>(words: usize) -> Layout {
+    Layout::from_size_align(words * WORD, align::<H>()).expect("a block has at most 2^16 words")
 }
 
 impl<H, D: ?Sized> TailRc<H, D> {
     #[inline]
-    fn block(&self) -> &Block<H, D> {
+    fn head(&self) -> &Head<H> {
         // SAFETY: this pointer is counted, so the block is there, with a live header. There is no exclusive
         // reference to it: `drop` and `into_header` make none before the count is zero.
-        unsafe { self.block.as_ref() }
+        unsafe { self.block.cast::<Head<H>>().as_ref() }
+    }
+
+    /// The place of the tail.
+    #[inline]
+    fn tail(&self) -> NonNull<D> {
+        let tail = (self.block.as_ptr() as *mut D).wrapping_byte_add(size_of::<Head<H>>());
+        // SAFETY: it is inside the block, or at its end.
+        unsafe { NonNull::new_unchecked(tail) }
     }
 
     /// Whether this is the only pointer to its block.
     #[must_use]
     #[inline]
     pub fn is_unique(&self) -> bool {
-        self.block().count.get() == 1
+        self.head().count.get() == 1
     }
 
     /// Borrows the tail; `None` if it is borrowed, or not there.
     #[must_use]
     #[inline(always)]
     pub fn borrow_tail(&self) -> Option<TailMut<'_, D>> {
-        let block = self.block();
-        if block.state.get() != State::Ready {
+        let state = &self.head().state;
+        if state.get() != State::Ready {
             return None;
         }
-        block.state.set(State::Borrowed);
-        // SAFETY: it was ready, so the pointer was stored.
-        let mut tail = unsafe { block.tail.get().assume_init() };
+        state.set(State::Borrowed);
         // SAFETY: it was ready, so it is initialised, and nothing else borrows it. The block is there for as
         // long as `self` is borrowed.
-        let tail = unsafe { tail.as_mut() };
-        let state = &block.state;
+        let tail = unsafe { self.tail().as_mut() };
         Some(TailMut { tail, state })
     }
 
     /// Drops the tail, unless it is borrowed, or not there. If its destructor panics, it is gone nevertheless.
     #[inline]
     pub fn drop_tail(&self) {
-        let block = self.block();
-        if block.state.get() == State::Ready {
-            block.state.set(State::Vacant);
-            // SAFETY: it was ready, so the pointer was stored.
-            let tail = unsafe { block.tail.get().assume_init() };
+        let state = &self.head().state;
+        if state.get() == State::Ready {
+            state.set(State::Vacant);
             // SAFETY: it was ready, so it is initialised and not borrowed; and it is not used after this, because
             // it counts as vacant.
-            unsafe { tail.drop_in_place() };
+            unsafe { self.tail().drop_in_place() };
         }
     }
 
@@ -204,19 +213,13 @@ impl<H, D: ?Sized> TailRc<H, D> {
         }
         self.drop_tail();
         let this = ManuallyDrop::new(self);
-        let words = this.block().words;
+        let words = this.head().words;
         // SAFETY: this is the only pointer, and not used after this, so the header is moved, not copied.
-        let header = unsafe { header_of(this.block).read() };
+        let header = unsafe { this.block.cast::<H>().read() };
         // SAFETY: as above; it is freed once, because `this` is not dropped.
         unsafe { free(this.block, words) };
         Some(header)
     }
-}
-
-#[inline]
-fn header_of<H, D: ?Sized>(block: NonNull<Block<H, D>>) -> *mut H {
-    let offset = offset_of!(Block<H, D>, header);
-    block.as_ptr().wrapping_byte_add(offset).cast()
 }
 
 /// # Safety
@@ -224,7 +227,7 @@ fn header_of<H, D: ?Sized>(block: NonNull<Block<H, D>>) -> *mut H {
 /// The block came from [`NewTailRc::new`], has this size, and is not used after this.
 #[inline]
 unsafe fn free<H, D: ?Sized>(block: NonNull<Block<H, D>>, words: u16) {
-    let layout = block_layout::<H, D>(usize::from(words));
+    let layout = block_layout::<H>(usize::from(words));
     // SAFETY: by the contract the block was allocated with this layout, and is not used any more.
     unsafe { block_cache::free(block.cast(), layout) };
 }
@@ -232,7 +235,7 @@ unsafe fn free<H, D: ?Sized>(block: NonNull<Block<H, D>>, words: u16) {
 impl<H, D: ?Sized> Clone for TailRc<H, D> {
     #[inline]
     fn clone(&self) -> Self {
-        let count = &self.block().count;
+        let count = &self.head().count;
         count.set(count.get().wrapping_add(1));
         if count.get() == 0 {
             count.set(u32::MAX);
@@ -248,8 +251,8 @@ impl<H, D: ?Sized> Clone for TailRc<H, D> {
 impl<H, D: ?Sized> Drop for TailRc<H, D> {
     #[inline]
     fn drop(&mut self) {
-        let count = self.block().count.get() - 1;
-        self.block().count.set(count);
+        let count = self.head().count.get() - 1;
+        self.head().count.set(count);
         if count == 0 {
             drop_last(self.block);
         }
@@ -262,7 +265,7 @@ struct DropHeader<H, D: ?Sized>(NonNull<Block<H, D>>, u16);
 impl<H, D: ?Sized> Drop for DropHeader<H, D> {
     fn drop(&mut self) {
         // SAFETY: the last pointer makes this, and the header is not used after this.
-        unsafe { header_of(self.0).drop_in_place() };
+        unsafe { self.0.cast::<H>().drop_in_place() };
         // SAFETY: as above; its size was read from the block.
         unsafe { free(self.0, self.1) };
     }
@@ -274,7 +277,7 @@ fn drop_last<H, D: ?Sized>(block: NonNull<Block<H, D>>) {
     let owns = PhantomData;
     // Not dropped: its count is zero already.
     let last = ManuallyDrop::new(TailRc { block, owns });
-    let _header = DropHeader(block, last.block().words);
+    let _header = DropHeader(block, last.head().words);
     last.drop_tail();
 }
 
@@ -283,7 +286,7 @@ impl<H, D: ?Sized> Deref for TailRc<H, D> {
 
     #[inline]
     fn deref(&self) -> &H {
-        &self.block().header
+        &self.head().header
     }
 }
 
@@ -338,9 +341,8 @@ mod tests {
     type New<C> = NewTailRc<Rc<()>, dyn Adds, C>;
 
     fn made<const N: usize>(alive: &Rc<()>) -> TailRc<Rc<()>, dyn Adds> {
-        let new = New::<Sum<N>>::new(Rc::clone(alive));
-        assert!(new.shared().borrow_tail().is_none(), "it is not there yet");
-        new.fill(Sum([1; N], Rc::clone(alive)), |sum| sum)
+        let sum = Sum([1; N], Rc::clone(alive));
+        New::<Sum<N>>::new(Rc::clone(alive), sum, |block| block).into_shared()
     }
 
     #[test]
@@ -393,8 +395,14 @@ mod tests {
         let other = shared.clone();
         assert!(shared.into_header().is_none());
         assert!(other.into_header().is_some());
-        let new = New::<Sum<1>>::new(Rc::clone(&alive));
-        assert!(new.into_header().is_some());
+        for is_shared in [false, true] {
+            let sum = Sum([7], Rc::clone(&alive));
+            let new = New::<Sum<1>>::new(Rc::clone(&alive), sum, |block| block);
+            let other = is_shared.then(|| new.shared().clone());
+            let (tail, header) = new.into_parts();
+            assert_eq!((tail.0, header.is_none()), ([7], is_shared));
+            assert!(other.is_none_or(|other| other.borrow_tail().is_none()));
+        }
         assert_eq!(Rc::strong_count(&alive), 1);
     }
 
@@ -412,18 +420,29 @@ mod tests {
             }
         }
         let alive = Rc::new(());
-        let new = New::<Panics>::new(Rc::clone(&alive));
-        let shared = new.fill(Panics, |tail| tail);
+        let shared = New::<Panics>::new(Rc::clone(&alive), Panics, |block| block).into_shared();
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(shared)));
         assert!(dropped.is_err());
         assert_eq!(Rc::strong_count(&alive), 1);
     }
 
-    /// What `unsize` returns is checked, because it will be dropped as the tail.
+    /// What `unsize` returns is checked, because it will be freed as the block.
     #[test]
-    fn a_tail_that_is_another_value_is_refused() {
-        let new = NewTailRc::<u8, [u64], [u64; 2]>::new(0);
-        let refused = catch_unwind(AssertUnwindSafe(|| new.fill([1, 2], |tail| &mut tail[..1])));
+    #[cfg_attr(miri, ignore = "it leaks both blocks")]
+    fn a_block_that_is_another_is_refused() {
+        type Bytes = NewTailRc<u64, [u64], [u64; 2]>;
+        let other = Box::leak(Box::new(Block {
+            head: Head {
+                header: 0,
+                count: Cell::new(1),
+                state: Cell::new(State::Ready),
+                words: 0,
+            },
+            tail: [0; 2],
+        }));
+        let refused = catch_unwind(AssertUnwindSafe(move || {
+            Bytes::new(0, [1, 2], move |_| other)
+        }));
         assert!(refused.is_err());
     }
 

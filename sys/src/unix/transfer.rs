@@ -13,38 +13,40 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::unix::{nonblocking, socket};
 use crate::{nowait, transferred};
 
-/// By which calls a descriptor is read and written: what is known of it so far.
+/// By which calls a descriptor is read and written: what is known of it so far. One byte, because each registration
+/// has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transfer {
-    is_socket: bool,
-    /// The system has refused to read, and to write, with `RWF_NOWAIT`.
-    refused: (bool, bool),
-}
+pub struct Transfer(u8);
 
 impl Transfer {
     /// A socket's.
-    pub const SOCKET: Self = Self::of(true);
+    pub const SOCKET: Self = Self(1);
     /// Anything else's.
-    pub const FILE: Self = Self::of(false);
+    pub const FILE: Self = Self(0);
 
-    const fn of(is_socket: bool) -> Self {
-        Self {
-            is_socket,
-            refused: (false, false),
-        }
+    /// The system has refused to read with `RWF_NOWAIT`.
+    const READ_REFUSED: u8 = 2;
+    /// The same for writing.
+    const WRITE_REFUSED: u8 = 4;
+
+    const fn has_refused(self, what: u8) -> bool {
+        self.0 & what != 0
     }
 
     /// Whether it is a socket's.
     #[must_use]
     #[inline]
     pub const fn is_socket(self) -> bool {
-        self.is_socket
+        self.0 == Self::SOCKET.0
     }
 
     /// What `fd` needs.
     #[must_use]
     pub fn for_fd(fd: BorrowedFd<'_>) -> Self {
-        Self::of(socket::is_socket(fd))
+        match socket::is_socket(fd) {
+            true => Self::SOCKET,
+            false => Self::FILE,
+        }
     }
 }
 
@@ -56,7 +58,7 @@ impl Transfer {
 /// blocking.
 #[inline]
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
-    match known.get().is_socket {
+    match known.get().is_socket() {
         true => socket::recv(fd, buf),
         false => read_file(fd, buf, known),
     }
@@ -70,7 +72,7 @@ pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8], known: &Cell<Transfer>) -> io::R
 /// blocking.
 #[inline]
 pub fn write(fd: BorrowedFd<'_>, buf: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
-    match known.get().is_socket {
+    match known.get().is_socket() {
         true => socket::send(fd, buf),
         false => write_file(fd, buf, known),
     }
@@ -79,12 +81,11 @@ pub fn write(fd: BorrowedFd<'_>, buf: &[u8], known: &Cell<Transfer>) -> io::Resu
 #[inline(never)]
 fn read_file(fd: BorrowedFd<'_>, buf: &mut [u8], known: &Cell<Transfer>) -> io::Result<usize> {
     let now = known.get();
-    if !now.refused.0 {
+    if !now.has_refused(Transfer::READ_REFUSED) {
         if let Some(done) = nowait::read(fd, buf) {
             return done;
         }
-        let refused = (true, now.refused.1);
-        known.set(Transfer { refused, ..now });
+        known.set(Transfer(now.0 | Transfer::READ_REFUSED));
     }
     nonblocking::ensure(fd)?;
     read_waiting(fd, buf)
@@ -93,12 +94,11 @@ fn read_file(fd: BorrowedFd<'_>, buf: &mut [u8], known: &Cell<Transfer>) -> io::
 #[inline(never)]
 fn write_file(fd: BorrowedFd<'_>, buf: &[u8], known: &Cell<Transfer>) -> io::Result<usize> {
     let now = known.get();
-    if !now.refused.1 {
+    if !now.has_refused(Transfer::WRITE_REFUSED) {
         if let Some(done) = nowait::write(fd, buf) {
             return done;
         }
-        let refused = (now.refused.0, true);
-        known.set(Transfer { refused, ..now });
+        known.set(Transfer(now.0 | Transfer::WRITE_REFUSED));
     }
     nonblocking::ensure(fd)?;
     write_waiting(fd, buf)
@@ -153,14 +153,11 @@ mod tests {
 
     #[test]
     fn a_blocking_pipe_is_read_and_written_without_waiting() {
-        for refused in [(false, false), (true, true)] {
+        for refused in [0, Transfer::READ_REFUSED | Transfer::WRITE_REFUSED] {
             let (reader, writer) = crate::new_fd::pipe().unwrap();
             nonblocking::clear(reader.as_fd()).unwrap();
             nonblocking::clear(writer.as_fd()).unwrap();
-            let known = Cell::new(Transfer {
-                refused,
-                ..Transfer::for_fd(reader.as_fd())
-            });
+            let known = Cell::new(Transfer(Transfer::for_fd(reader.as_fd()).0 | refused));
             assert!(would_block(read(reader.as_fd(), &mut [0; 8], &known)));
             while write(writer.as_fd(), &[0; 65536], &known).is_ok() {}
             assert!(would_block(write(writer.as_fd(), &[0; 65536], &known)));
