@@ -129,7 +129,10 @@ async fn serve(addr: SocketAddr, limit: Duration) -> io::Result<()> {
     // the process by its default action.
     let (int, term) = (signal(Signal::INT)?, signal(Signal::TERM)?);
     spawn(async move {
-        let typed = async { Ok(quit().await) };
+        let typed = async {
+            quit().await;
+            Ok(())
+        };
         let _asked = race((int.recv(), term.recv(), typed)).await;
         token.cancel();
     });
