@@ -13,8 +13,9 @@ use readily::cores::{
 use readily::{
     JoinError, PanicPolicy, Runner, ThreadPool, Unhandled, WeakHandle, sleep, spawn, yield_now,
 };
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -646,15 +647,26 @@ fn a_shutdown_at_any_moment_loses_no_task() {
 fn every_waiter_is_woken_when_the_last_core_has_ended() {
     let _guard = guard!();
     let cores = cores(2);
+    let (waits, waiting) = channel();
     let waiters: Vec<_> = (0..4)
         .map(|n| {
-            let handle = cores.handle();
+            let (handle, waits) = (cores.handle(), waits.clone());
             thread::spawn(move || match n % 2 {
                 0 => handle.ended().wait().unwrap(),
-                _ => run(handle.ended()).unwrap(),
+                _ => {
+                    let mut ended = pin!(handle.ended());
+                    let ended = poll_fn(|cx| {
+                        let polled = ended.as_mut().poll(cx);
+                        waits.send(()).unwrap();
+                        polled
+                    });
+                    run(ended).unwrap()
+                }
             })
         })
         .collect();
+    // The tasks wait, or they would not need the wake.
+    (0..2).for_each(|_| waiting.recv().unwrap());
     cores.begin_shutdown(LONG);
     for waiter in waiters {
         assert!(waiter.join().unwrap().is_clean());
