@@ -5,8 +5,8 @@ use readily::event_loop::listen_tcp;
 use readily::io::{Async, TcpListener, TcpStream};
 use readily::time::sleep_until_system;
 use readily::{
-    Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle, sleep,
-    spawn,
+    Closures, Error, EventLoop, Interest, PanicPolicy, RemoteHandle, Runner, WeakHandle,
+    run_blocking, sleep, spawn,
 };
 use readily_testing::{Recorder, ReplayError, Replayer};
 use std::cell::{Cell, RefCell};
@@ -15,6 +15,7 @@ use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::thread::JoinHandle;
@@ -532,4 +533,112 @@ fn each_wake_of_a_thread_counts_while_recording() {
     replayer.set_real_timeout(Duration::from_secs(2));
     assert_eq!(program(event_loop, false).unwrap(), 4);
     assert_eq!(replayer.finish(), Ok(()));
+}
+
+/// When a job of [`with_job`] ends: before, during or after the first poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Before,
+    /// Soon after it has begun.
+    During,
+    After,
+}
+
+/// A program that awaits a job of its pool: what it sees of the job.
+fn with_job(event_loop: EventLoop, ends: Ends) -> Result<String, Error> {
+    let pool = event_loop.thread_pool();
+    let seen = Log::default();
+    let note = seen.clone();
+    Runner::from(event_loop).run(async move {
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let mut open = Some(open);
+        let mut job = run_blocking(move || gate.recv().is_err());
+        if ends == Ends::Before {
+            open = None;
+            while !pool.stats().running.is_empty() || pool.stats().queued > 0 {
+                std::thread::yield_now();
+            }
+        }
+        note.note(format_args!("done: {}", job.done()));
+        if ends == Ends::During {
+            let open = open.take();
+            std::thread::spawn(move || {
+                (0..100).for_each(|_| std::thread::yield_now());
+                drop(open);
+            });
+        }
+        let value = poll_fn(|cx| {
+            let polled = Pin::new(&mut job).poll(cx);
+            note.note(format_args!("pending: {}", polled.is_pending()));
+            open = None;
+            polled
+        });
+        let value = value.await.unwrap();
+        note.note(format_args!("value: {value}"));
+    })?;
+    Ok(seen.0.take())
+}
+
+/// W4: whether a job has ended when its waiter looks is as in the recording, though the job of the replay ends
+/// sooner or later.
+#[test]
+fn the_end_of_a_job_is_seen_as_in_the_recording() {
+    for (recorded, replayed) in [
+        (Ends::Before, Ends::During),
+        (Ends::After, Ends::Before),
+        (Ends::After, Ends::After),
+    ] {
+        let recording = Memory::default();
+        let (event_loop, recorder) = record(recording.clone()).unwrap();
+        let seen = with_job(event_loop, recorded).unwrap();
+        recorder.finish().unwrap();
+        let (event_loop, replayer) = replay(recording.0.take()).unwrap();
+        let again = with_job(event_loop, replayed);
+        assert_eq!(replayer.finish(), Ok(()), "{recorded:?}, {replayed:?}");
+        assert_eq!(again.unwrap(), seen, "{recorded:?}, {replayed:?}");
+    }
+}
+
+/// W4: the same of many jobs, in whatever order they end.
+#[test]
+fn many_jobs_of_several_tasks_are_replayed_in_their_order() {
+    let program = |event_loop: EventLoop, slowness: usize| {
+        let seen = Log::default();
+        let note = seen.clone();
+        let run = Runner::from(event_loop).run(async move {
+            let tasks = (0..8).map(|task| {
+                let note = note.clone();
+                spawn(async move {
+                    for nth in 0..6 {
+                        let jobs = (0..3).map(|n| {
+                            let turns = (task * 7 + nth * 5 + n * slowness) % 23;
+                            run_blocking(move || {
+                                (0..turns).for_each(|_| std::thread::yield_now());
+                                n
+                            })
+                        });
+                        for job in jobs.collect::<Vec<_>>() {
+                            let n = job.await.unwrap();
+                            note.note(format_args!("{task}: {nth} {n}"));
+                        }
+                    }
+                })
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+        });
+        run.map(|()| seen.0.take())
+    };
+    let recording = Memory::default();
+    let (event_loop, recorder) = record(recording.clone()).unwrap();
+    let seen = program(event_loop, 3).unwrap();
+    recorder.finish().unwrap();
+    let recording = recording.0.take();
+    for slowness in [3, 11, 20] {
+        let (event_loop, replayer) = replay(recording.clone()).unwrap();
+        let again = program(event_loop, slowness);
+        assert_eq!(replayer.finish(), Ok(()));
+        assert_eq!(again.unwrap(), seen);
+    }
 }

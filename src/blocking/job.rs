@@ -47,6 +47,9 @@ pub(super) trait Outcome<T>: Send + Sync {
     /// Takes the result; while there is none, stores the waker. `None` if it was taken before.
     fn poll(&self, waker: &Waker) -> Option<Poll<Result<T, JoinError>>>;
 
+    /// Whether the job has not ended. If so, stores the waker.
+    fn awaits(&self, waker: &Waker) -> bool;
+
     /// Whether the job has ended.
     fn is_done(&self) -> bool;
 
@@ -252,25 +255,12 @@ where
     fn poll(&self, waker: &Waker) -> Option<Poll<Result<T, JoinError>>> {
         let mut cell = self.cell();
         if cell.is_pending() {
-            if cell
-                .waker
-                .as_ref()
-                .is_some_and(|kept| kept.will_wake(waker))
-            {
+            let kept = cell.waker.as_ref();
+            if kept.is_some_and(|kept| kept.will_wake(waker)) {
                 return Some(Poll::Pending);
             }
-            // Cloning is user code: not under the lock (L8).
             drop(cell);
-            let waker = waker.clone();
-            cell = self.cell();
-            let is_pending = cell.is_pending();
-            let unused = match is_pending {
-                true => cell.waker.replace(waker),
-                false => Some(waker),
-            };
-            drop(cell);
-            unused.into_iter().for_each(drop_waker);
-            if is_pending {
+            if self.awaits(waker) {
                 return Some(Poll::Pending);
             }
             cell = self.cell();
@@ -279,6 +269,20 @@ where
             Stage::Done(result) => Some(Poll::Ready(result)),
             _ => None,
         }
+    }
+
+    fn awaits(&self, waker: &Waker) -> bool {
+        // Cloning is user code: not under the lock (L8).
+        let waker = waker.clone();
+        let mut cell = self.cell();
+        let is_pending = cell.is_pending();
+        let unused = match is_pending {
+            true => cell.waker.replace(waker),
+            false => Some(waker),
+        };
+        drop(cell);
+        unused.into_iter().for_each(drop_waker);
+        is_pending
     }
 
     fn is_done(&self) -> bool {

@@ -20,6 +20,7 @@
 //! [N5]: crate::book#n5
 //! [N6]: crate::book#n6
 
+mod block_on;
 mod builder;
 mod errors;
 mod hold_time;
@@ -31,6 +32,7 @@ pub(crate) mod loop_pool;
 pub(crate) mod pool;
 mod pool_state;
 mod queue;
+mod recorded;
 mod run_blocking;
 mod simulated;
 mod submit;

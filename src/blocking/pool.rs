@@ -6,10 +6,10 @@
 //!
 //! In asyncio: `ThreadPoolExecutor`, `Executor.shutdown(wait, cancel_futures)`.
 
+use super::block_on::block_on;
 use super::errors::{BuildError, JobInfo, StillRunning};
 use super::lane::Lane;
 use super::pool_state::{Settings, now};
-use super::run_blocking::block_on;
 use super::workers::Workers;
 use crate::event_loop::current;
 use crate::task::budget;

@@ -7,10 +7,12 @@
 //!
 //! In asyncio this is the future that `run_in_executor` returns.
 
+use super::block_on::block_on;
 use super::errors::SubmitError;
 use super::job::Outcome;
 use super::pool_state::now;
 use super::queue::Ticket;
+use super::recorded;
 use super::workers::Workers;
 use crate::event_loop::{CrossLoopWait, current};
 use crate::task::{JoinError, WaitError, budget};
@@ -19,8 +21,7 @@ use std::fmt;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// The future of a job on a thread: awaiting it gives the closure's result, once. Returned by
@@ -50,6 +51,8 @@ pub struct RunBlocking<T: 'static> {
     state: State<T>,
     /// Counts the wait in debug mode, in which a loop that nothing can wake is reported.
     wait: Option<CrossLoopWait>,
+    /// While a loop is recorded or replayed: a thread will wake the waiter at the end of the job.
+    has_wake: bool,
 }
 
 enum State<T> {
@@ -95,12 +98,21 @@ impl<T: 'static> RunBlocking<T> {
     }
 
     fn new(state: State<T>) -> Self {
-        Self { state, wait: None }
+        Self {
+            state,
+            wait: None,
+            has_wake: false,
+        }
     }
 
     /// Whether the job has ended, and its result can be taken without waiting.
     #[must_use]
     pub fn done(&self) -> bool {
+        recorded::has_ended(|| self.is_done()).unwrap_or_else(|| self.is_done())
+    }
+
+    /// The same in real time, whatever a recording has.
+    fn is_done(&self) -> bool {
         match &self.state {
             State::Submitted(job, home) => home.forked() || job.is_done(),
             State::Refused(_) | State::Taken => true,
@@ -196,7 +208,7 @@ impl<T: 'static> RunBlocking<T> {
     fn poll_result(&mut self, waker: &Waker) -> Poll<Result<T, JoinError>> {
         let result = match &mut self.state {
             State::Submitted(_, home) if home.forked() => Err(in_a_fork()),
-            State::Submitted(job, _) => match job.poll(waker) {
+            State::Submitted(job, _) => match poll_job(&**job, &mut self.has_wake, waker) {
                 Some(Poll::Ready(result)) => result,
                 Some(Poll::Pending) => {
                     if self.wait.is_none() {
@@ -254,40 +266,20 @@ impl<T: 'static> fmt::Debug for RunBlocking<T> {
             State::Refused(_) | State::Taken => None,
         };
         f.debug_struct("RunBlocking")
-            .field("done", &self.done())
+            .field("done", &self.is_done())
             .field("site", &site.map(ToString::to_string))
             .finish()
     }
 }
 
-/// Ends the sleep of a thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Blocks this thread until `poll` is ready; `None` if that is not before `end`.
-pub(super) fn block_on<R>(
-    end: Option<Instant>,
-    mut poll: impl FnMut(&Waker) -> Poll<R>,
-) -> Option<R> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    loop {
-        if let Poll::Ready(result) = poll(&waker) {
-            return Some(result);
-        }
-        match end {
-            None => thread::park(),
-            Some(end) => {
-                let left = end.saturating_duration_since(now());
-                if left.is_zero() {
-                    return None;
-                }
-                thread::park_timeout(left);
-            }
-        }
+/// W4: polls a job, and in a replay as the recording has it.
+fn poll_job<T>(
+    job: &dyn Outcome<T>,
+    has_wake: &mut bool,
+    waker: &Waker,
+) -> Option<Poll<Result<T, JoinError>>> {
+    match recorded::has_ended(|| job.is_done()) {
+        None => job.poll(waker),
+        Some(has_ended) => recorded::poll(job, has_wake, has_ended, waker),
     }
 }

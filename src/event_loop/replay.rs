@@ -22,6 +22,13 @@ impl LoopHandle {
         }
     }
 
+    /// Whether a virtual kernel records, or replays, what other threads do.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.kernel
+            .as_ref()
+            .is_some_and(|kernel| kernel.is_recording())
+    }
+
     /// Whether a virtual kernel is notified of each call.
     pub(crate) fn is_traced(&self) -> bool {
         self.kernel.is_some()

@@ -5,7 +5,8 @@
 //! clock, the result of each operation with the bytes that were read, and the messages of other threads. A
 //! [`Recorder`] passes the calls of a loop on to the system and writes the results down; a [`Replayer`] takes the
 //! place of the kernel and returns the recorded results. The callbacks are those of the program, and run in
-//! the same order: a failure that happens once a month on a distant machine happens in every replay, in a
+//! the same order. The jobs of thread pools run in the replay, too, and each has ended when it had ended in the
+//! recording. A failure that happens once a month on a distant machine happens in every replay, in a
 //! debugger or in a test.
 //!
 //! A recording does *not* contain input that bypasses the loop: files, the environment, memory that the
