@@ -4,11 +4,10 @@
 //! (N4, N10).
 
 use super::async_fd::{Async, System};
-use super::check::written;
+use super::check::{nothing, written};
 use super::poll_read::PollRead;
 use super::poll_write::PollWrite;
 use super::watched::{Direction, Io};
-use crate::task::budget;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -107,6 +106,9 @@ where
     ///
     /// Some of `bytes` may have been written; their number is lost.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return poll_fn(nothing).await.map(drop);
+        }
         while !bytes.is_empty() {
             let n = self.write(bytes).await?;
             bytes = &bytes[written(n, bytes.len())?..];
@@ -136,11 +138,6 @@ where
             false => Ok(()),
         }
     }
-}
-
-/// The result of a transfer of no bytes, which need not wait.
-fn nothing(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    budget::budgeted(cx, |_| Poll::Ready(Ok(0)))
 }
 
 /// Implements the traits for an `Async`, and for a reference to one, so that one task may read while another writes.

@@ -1,6 +1,14 @@
-//! Checks of the counts that a stream returns: it may be anyone's (R125).
+//! Checks of the counts that a stream returns: it may be anyone's (R125). A transfer of nothing, which is the same for
+//! all streams.
 
+use crate::task::budget;
 use std::io;
+use std::task::{Context, Poll};
+
+/// The result of a transfer of no bytes: it is not tried, and waits for nothing.
+pub(super) fn nothing(cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    budget::budgeted(cx, |_| Poll::Ready(Ok(0)))
+}
 
 /// Checks that a read has returned no more than there was room for.
 ///

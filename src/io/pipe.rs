@@ -9,11 +9,13 @@
 //!
 //! In asyncio: `connect_read_pipe`, `connect_write_pipe`. In the notes: the I/O of coroutines (N4, N10).
 
+use super::check::nothing;
 use super::pipe_end::{PipeEnd, ReadSome, open};
 use super::watched::{Direction, Io, Watched};
 use crate::event_loop::FdState;
 use crate::poll::{FdOwned, Readiness, VirtualFd};
 use std::fs::OpenOptions;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
@@ -115,6 +117,9 @@ impl PipeReader {
     ///
     /// Nothing is lost: either bytes were read and this has returned, or none were.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return poll_fn(nothing).await;
+        }
         let read = |end: &PipeEnd| end.fd_ref().try_read(buffer, &end.known);
         self.end.io(Direction::Read, read).await
     }
@@ -129,6 +134,9 @@ impl PipeReader {
     ///
     /// Bytes that were read are at the front of `buffer`, but their number is lost.
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
+        if buffer.is_empty() {
+            return poll_fn(nothing).await.map(drop);
+        }
         let mut done = 0;
         while done < buffer.len() {
             match self.read(&mut buffer[done..]).await? {
@@ -210,7 +218,8 @@ impl PipeWriter {
         Ok(Self { end })
     }
 
-    /// Waits until there is room, writes as many of `bytes` as fit, and returns their number.
+    /// Waits until there is room, writes as many of `bytes` as fit, and returns their number. Without bytes it returns
+    /// zero at once.
     ///
     /// # Errors
     ///
@@ -221,6 +230,9 @@ impl PipeWriter {
     ///
     /// Nothing is lost: either bytes were written and this has returned, or none were.
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return poll_fn(nothing).await;
+        }
         let write = |end: &PipeEnd| end.fd_ref().try_write(bytes, &end.known);
         self.end.io(Direction::Write, write).await
     }
@@ -235,6 +247,9 @@ impl PipeWriter {
     ///
     /// Some of the bytes may have been written; their number is lost.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return poll_fn(nothing).await.map(drop);
+        }
         while !bytes.is_empty() {
             match self.write(bytes).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),

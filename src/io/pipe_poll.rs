@@ -3,6 +3,7 @@
 //!
 //! In the notes: the I/O of coroutines (N4, N10).
 
+use super::check::nothing;
 use super::pipe::{PipeReader, PipeWriter};
 use super::pipe_end::PipeEnd;
 use super::watched::{Direction, Io};
@@ -34,6 +35,9 @@ impl PipeReader {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return nothing(cx);
+        }
         let mut read = |end: &PipeEnd| end.fd_ref().try_read(buffer, &end.known);
         self.end
             .poll_with(Direction::Read, |wait| wait.poll_io(cx, &mut read))
@@ -67,6 +71,9 @@ impl PipeReader {
     ///
     /// `WouldBlock` if nothing is there; as [`PipeReader::read`].
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         let read = |end: &PipeEnd| end.fd_ref().try_read(buffer, &end.known);
         self.end.try_io(Direction::Read, read)
     }
@@ -80,6 +87,9 @@ impl PipeWriter {
     ///
     /// As [`PipeWriter::write`].
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return nothing(cx);
+        }
         let mut write = |end: &PipeEnd| end.fd_ref().try_write(bytes, &end.known);
         self.end
             .poll_with(Direction::Write, |wait| wait.poll_io(cx, &mut write))
@@ -113,6 +123,9 @@ impl PipeWriter {
     ///
     /// `WouldBlock` if there is no room; as [`PipeWriter::write`].
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         let write = |end: &PipeEnd| end.fd_ref().try_write(bytes, &end.known);
         self.end.try_io(Direction::Write, write)
     }

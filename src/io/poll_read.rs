@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 /// The streams of this crate have it. One for a stream of your own, an encrypted one, say, wakes the task of
 /// the last poll when it is worth polling again.
 pub trait PollRead {
-    /// Polls a read. Gives zero at the end of the stream, or if `buffer` is empty.
+    /// Polls a read. Gives zero at the end of the stream, and at once if `buffer` is empty.
     ///
     /// # Errors
     ///

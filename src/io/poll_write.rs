@@ -17,8 +17,8 @@ use std::task::{Context, Poll};
 /// The streams of this crate have it. One for a stream of your own, an encrypted one, say, wakes the task of
 /// the last poll when it is worth polling again.
 pub trait PollWrite {
-    /// Polls a write of as many of `bytes` as fit. Gives zero if `bytes` is empty, or if the stream will never have
-    /// room again.
+    /// Polls a write of as many of `bytes` as fit. Gives zero at once if `bytes` is empty, and if the stream will
+    /// never have room again.
     ///
     /// # Errors
     ///

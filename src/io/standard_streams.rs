@@ -6,6 +6,7 @@
 //!
 //! In asyncio: `connect_read_pipe` with `sys.stdin`, which refuses files. In the notes: the I/O of coroutines (N4, N10).
 
+use super::check::nothing;
 use super::pipe_end::PipeEnd;
 use super::pollable::Pollable;
 use super::watched::{Direction, Io};
@@ -16,6 +17,7 @@ use readily_sys::standard_stream::{self, StandardStream};
 use readily_sys::transfer::Transfer;
 use std::cell::Cell;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, RawFd};
 use std::panic::Location;
@@ -192,6 +194,9 @@ impl Stdin {
     ///
     /// Nothing is lost: either bytes were read and this has returned, or none were.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return poll_fn(nothing).await;
+        }
         let read = self.stream.read_of(buffer);
         self.stream.0.transfer(Direction::Read, read).await
     }
@@ -215,6 +220,9 @@ impl Stdin {
     ///
     /// `WouldBlock` if nothing is there; as [`Stdin::read`].
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         let read = self.stream.read_of(buffer);
         self.stream.0.try_io(Direction::Read, read)
     }
@@ -225,6 +233,9 @@ impl Stdin {
     ///
     /// As [`Stdin::read`].
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if buffer.is_empty() {
+            return nothing(cx);
+        }
         let read = self.stream.read_of(buffer);
         self.stream.0.poll_transfer(cx, Direction::Read, read)
     }

@@ -2,12 +2,13 @@
 //!
 //! In asyncio: `connect_write_pipe` with `sys.stdout`, which refuses files. In the notes: the I/O of coroutines (N4, N10).
 
-use super::check::written;
+use super::check::{nothing, written};
 use super::standard_streams::Stream;
 use super::watched::Direction;
 use crate::poll::VirtualFd;
 use readily_sys::standard_stream::StandardStream;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
@@ -68,7 +69,8 @@ macro_rules! standard_writer {
                 self.stream.0.is_always_ready()
             }
 
-            /// Waits until there is room, writes as many of `bytes` as fit, and returns their number.
+            /// Waits until there is room, writes as many of `bytes` as fit, and returns their number. Without bytes it
+            /// returns zero at once.
             ///
             /// # Errors
             ///
@@ -79,6 +81,9 @@ macro_rules! standard_writer {
             ///
             /// Nothing is lost: either bytes were written and this has returned, or none were.
             pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+                if bytes.is_empty() {
+                    return poll_fn(nothing).await;
+                }
                 let write = self.stream.write_of(bytes);
                 self.stream.0.transfer(Direction::Write, write).await
             }
@@ -93,6 +98,9 @@ macro_rules! standard_writer {
             ///
             /// Some of `bytes` may have been written; their number is lost.
             pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+                if bytes.is_empty() {
+                    return poll_fn(nothing).await.map(drop);
+                }
                 while !bytes.is_empty() {
                     let n = self.write(bytes).await?;
                     bytes = &bytes[written(n, bytes.len())?..];
@@ -119,6 +127,9 @@ macro_rules! standard_writer {
             ///
             /// `WouldBlock` if there is no room; as `write`.
             pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                if bytes.is_empty() {
+                    return Ok(0);
+                }
                 let write = self.stream.write_of(bytes);
                 self.stream.0.try_io(Direction::Write, write)
             }
@@ -133,6 +144,9 @@ macro_rules! standard_writer {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
+                if bytes.is_empty() {
+                    return nothing(cx);
+                }
                 let write = self.stream.write_of(bytes);
                 self.stream.0.poll_transfer(cx, Direction::Write, write)
             }

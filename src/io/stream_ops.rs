@@ -6,6 +6,7 @@
 //!
 //! In the notes: `await` on a connection (N10); asyncio's `sock_recv`, `sock_sendall`.
 
+use super::check::nothing;
 use super::socket::Socket;
 use super::watched::{Direction, Io, ReadyWait, Watched};
 use crate::poll::FdRef;
@@ -158,17 +159,14 @@ impl Watched<Socket> {
     }
 
     pub(super) async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        if buffer.is_empty() {
-            return self.read(buffer).await.map(drop);
-        }
         let mut done = 0;
-        while done < buffer.len() {
+        loop {
             match self.read(&mut buffer[done..]).await? {
+                n if done + n == buffer.len() => return Ok(()),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 n => done += n,
             }
         }
-        Ok(())
     }
 
     #[inline]
@@ -211,7 +209,10 @@ impl Watched<Socket> {
     }
 
     pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.io(Direction::Read, |io| io.peek(buffer)).await
+        match buffer {
+            [] => poll_fn(nothing).await,
+            _ => self.io(Direction::Read, |io| io.peek(buffer)).await,
+        }
     }
 }
 
@@ -250,8 +251,9 @@ impl Watched<Socket> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_with(Direction::Read, |wait| {
-            wait.poll_io(cx, &mut |io| io.peek(buffer))
+        self.poll_with(Direction::Read, |wait| match buffer {
+            [] => nothing(cx),
+            _ => wait.poll_io(cx, &mut |io| io.peek(buffer)),
         })
     }
 

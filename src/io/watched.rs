@@ -405,6 +405,9 @@ impl<T: Io> Watched<T> {
         room: usize,
         operation: impl FnMut(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        if room == 0 {
+            return Ok(0); // The system says `WouldBlock` on some sockets.
+        }
         let done = self.try_io(direction, operation)?;
         self.state.end_transfer(direction, done, room);
         Ok(done)

@@ -13,7 +13,7 @@ use readily::cores::Cores;
 use readily::io::{
     Async, BufReader, BufWriter, LengthPrefix, PollRead, PollWrite, TcpSocket, TcpStream,
     UdpSocket, UnixDatagram, UnixStream, copy, copy_bidirectional, duplex, lookup_addr,
-    lookup_host, pipe,
+    lookup_host, pipe, stderr, stdin, stdout,
 };
 use readily::process::{Child, Command};
 use readily::process_pool::{self, JobTable, ProcessPool, Shutdown};
@@ -263,6 +263,7 @@ const EVERYWHERE: &[Row] = &rows! {
     "stream, read the end": (one, _) = UnixStream::pair().unwrap() => one.read(&mut [0]);
     "stream, read_exact nothing": (one, _other) = UnixStream::pair().unwrap() => one.read_exact(&mut []);
     "stream, read_vectored nothing": (one, _other) = UnixStream::pair().unwrap() => one.read_vectored(&mut []);
+    "stream, peek nothing": (one, _other) = UnixStream::pair().unwrap() => one.peek(&mut []);
     "stream, write nothing": (one, _other) = UnixStream::pair().unwrap() => one.write(b"");
     "stream, write_all nothing": (one, _other) = UnixStream::pair().unwrap() => one.write_all(b"");
     "stream, write_vectored nothing": (one, _other) = UnixStream::pair().unwrap() => one.write_vectored(&[]);
@@ -338,6 +339,15 @@ const ON_THE_SYSTEM: &[Row] = &rows! {
     "file, read": file = zero_file() => file.read(&mut [0]);
     "file, read nothing": file = zero_file() => file.read(&mut []);
     "file, write nothing": file = zero_file() => file.write(b"");
+    "file, write_all nothing": file = zero_file() => file.write_all(b"");
+    "pipe, read nothing": (reader, _writer) = pipe().unwrap() => reader.read(&mut []);
+    "pipe, read_exact nothing": (reader, _writer) = pipe().unwrap() => reader.read_exact(&mut []);
+    "pipe, write nothing": (_reader, writer) = pipe().unwrap() => writer.write(b"");
+    "pipe, write_all nothing": (_reader, writer) = pipe().unwrap() => writer.write_all(b"");
+    "stdin, read nothing": input = stdin().unwrap() => input.read(&mut []);
+    "stdout, write nothing": output = stdout().unwrap() => output.write(b"");
+    "stdout, write_all nothing": output = stdout().unwrap() => output.write_all(b"");
+    "stderr, write_all nothing": output = stderr().unwrap() => output.write_all(b"");
     "file, readable": file = zero_file() => file.readable();
     "udp, send without a peer": udp = udp() => udp.send(b"x");
     "udp, send nothing": udp = udp() => udp.send_batch(&[]);

@@ -40,6 +40,7 @@ mod listen;
 mod misuse;
 mod moody;
 mod names;
+mod nothing;
 #[cfg(target_os = "linux")]
 mod open_errors;
 mod own_kernel;
