@@ -101,7 +101,7 @@ impl fmt::Display for JobInfo {
 }
 
 /// The jobs that were left when the limit of a shutdown had passed. They run on, and their waiters still
-/// get their results.
+/// get their results. If there are none, all jobs have ended, and some threads have not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StillRunning {
@@ -114,6 +114,9 @@ pub struct StillRunning {
 impl fmt::Display for StillRunning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { running, queued } = self;
+        if running.is_empty() && *queued == 0 {
+            return f.write_str("all jobs have ended, but not all threads");
+        }
         write!(f, "{} jobs still run and {queued} wait", running.len())?;
         for job in running.iter().take(4) {
             write!(f, "; {job}")?;
@@ -123,3 +126,19 @@ impl fmt::Display for StillRunning {
 }
 
 impl std::error::Error for StillRunning {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_pool_is_jobs_or_threads() {
+        let left = |queued| StillRunning {
+            running: Vec::new(),
+            queued,
+        };
+        assert_eq!(left(2).to_string(), "0 jobs still run and 2 wait");
+        let threads = "all jobs have ended, but not all threads";
+        assert_eq!(left(0).to_string(), threads);
+    }
+}
