@@ -79,12 +79,25 @@ impl SocketFile {
     }
 }
 
+/// Refuses an empty path: as an address it means none, or one of the system's choice.
+pub(super) fn check_not_empty(path: &Path) -> io::Result<()> {
+    match path.as_os_str().is_empty() {
+        true => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path of a socket is empty: a socket without a name is made by `unbound` or `pair`, and \
+             `bind_addr` with the address of an empty path leaves the name to the system (Linux)",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Binds a socket to `path`, and makes it a listener.
 pub(super) fn listen(
     path: &Path,
     options: &PathOptions,
     backlog: i32,
 ) -> io::Result<(OwnedFd, SocketFile)> {
+    check_not_empty(path)?;
     let addr = SocketAddr::from_pathname(path)?;
     if options.mode.is_some_and(|mode| mode > 0o777) {
         let message = "the mode of a socket has no bits but those of its permissions";

@@ -51,11 +51,13 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that describes what exists at the path. As
+    /// `AddrInUse` with a [`SocketPathError`](super::SocketPathError) that describes what exists at the path.
+    /// `InvalidInput` if the path is empty: see [`unbound`](Self::unbound) and [`bind_addr`](Self::bind_addr). As
     /// `bind(2)`; `Unsupported` on a loop of a virtual kernel. An error if no loop is running here.
     #[track_caller]
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
+        socket_path::check_not_empty(path)?;
         let make = || match net::UnixDatagram::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 socket_path::explain(path)?;
@@ -67,7 +69,8 @@ impl UnixDatagram {
     }
 
     /// Binds a socket to a path or, on Linux, to an abstract name
-    /// ([`SocketAddrExt::from_abstract_name`](std::os::linux::net::SocketAddrExt::from_abstract_name)).
+    /// ([`SocketAddrExt::from_abstract_name`](std::os::linux::net::SocketAddrExt::from_abstract_name)). With the address
+    /// of an empty path, Linux chooses an abstract name.
     ///
     /// # Errors
     ///

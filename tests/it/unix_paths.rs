@@ -1,13 +1,13 @@
 //! Listeners of the local domain: the path, its mode, and what a server finds there (R036).
 
 use crate::support::{guard, strict_run};
-use readily::io::{SocketPathError, UnixListener, UnixStream};
+use readily::io::{SocketPathError, UnixDatagram, UnixListener, UnixStream};
 use readily::{gather, spawn, yield_now};
 use readily_testing::SimLoop;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net;
+use std::os::unix::net::{self, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// A folder that is removed with everything in it.
@@ -281,7 +281,7 @@ fn an_abstract_name_is_whole_and_no_file() {
     strict_run(async {
         let name = format!("readily\0{}", std::process::id());
         for name in [name.as_bytes(), &[b'n'; 107]] {
-            let addr = net::SocketAddr::from_abstract_name(name).unwrap();
+            let addr = SocketAddr::from_abstract_name(name).unwrap();
             let listener = UnixListener::bind_addr(&addr).unwrap();
             let bound = listener.local_addr().unwrap();
             assert_eq!(bound.as_abstract_name(), Some(name));
@@ -319,4 +319,29 @@ fn a_server_that_is_not_there_is_an_error_of_connect() {
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
     }
     assert!(!path.exists());
+}
+
+#[test]
+fn an_empty_path_is_refused_and_the_error_names_the_other_ways() {
+    let _guard = guard!();
+    strict_run(async {
+        let errors = [
+            UnixListener::bind("").unwrap_err(),
+            UnixDatagram::bind("").unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains("`unbound`"), "{error}");
+        }
+        if cfg!(target_os = "linux") {
+            let unnamed = SocketAddr::from_pathname("").unwrap();
+            let bound = UnixDatagram::bind_addr(&unnamed).unwrap();
+            let addr = bound.local_addr().unwrap();
+            assert!(
+                !addr.is_unnamed() && addr.as_pathname().is_none(),
+                "{addr:?}"
+            );
+        }
+    })
+    .unwrap();
 }
