@@ -96,7 +96,7 @@ impl<T: AsFd + 'static> Async<T> {
     ///
     /// `io::Error` around an [`Error`](crate::Error), with its [kind](crate::Error::kind): no loop is running
     /// here ([`NoLoop`](crate::Error::NoLoop)), the descriptor is registered already
-    /// ([`AlreadyRegistered`](crate::Error::AlreadyRegistered)), is not open
+    /// ([`AlreadyRegistered`](crate::Error::AlreadyRegistered)), is not open or only names a file (`O_PATH`)
     /// ([`BadDescriptor`](crate::Error::BadDescriptor)), or is a stream socket that is neither connected nor connecting
     /// ([`NotConnected`](crate::Error::NotConnected)). `io` is dropped.
     #[track_caller]

@@ -37,15 +37,28 @@ impl<T: Io> Pollable<T> {
             let usable = current::with(LoopHandle::ensure_usable);
             let usable = usable.unwrap_or(Err(Error::NoLoop));
             return match usable {
-                Ok(()) => Ok(Self::AlwaysReady(Box::new(io))),
+                Ok(()) => Self::always_ready(io),
                 Err(error) => Err(error.into_io()),
             };
         }
         let made = Watched::new_or_always_ready(io, fd_state, site)?;
-        Ok(match made {
-            Ok(watched) => Self::Watched(watched),
-            Err(io) => Self::AlwaysReady(Box::new(io)),
-        })
+        match made {
+            Ok(watched) => Ok(Self::Watched(watched)),
+            Err(io) => Self::always_ready(io),
+        }
+    }
+
+    /// Wraps a file that is not registered.
+    ///
+    /// # Errors
+    ///
+    /// `BadDescriptor` for a descriptor without operations, which a poller would refuse.
+    fn always_ready(io: T) -> io::Result<Self> {
+        let fd = io.fd_ref();
+        match fd.is_path_only() {
+            true => Err(Error::BadDescriptor { fd: fd.raw() }.into_io()),
+            false => Ok(Self::AlwaysReady(Box::new(io))),
+        }
     }
 
     /// Whether no operation waits.

@@ -6,7 +6,7 @@
 
 use super::{Readiness, VirtualFd, poll2};
 use readily_sys::nonblocking::{self, Hold};
-use readily_sys::poll::{FileKind, file_kind, is_always_ready};
+use readily_sys::poll::{FileKind, file_kind, is_always_ready, is_path_only};
 use readily_sys::socket;
 use readily_sys::transfer::{self, Transfer};
 use std::cell::Cell;
@@ -278,6 +278,14 @@ impl<'a> FdRef<'a> {
     pub(crate) fn is_always_ready(self) -> bool {
         match self {
             Self::System(fd) => is_always_ready(fd.as_raw_fd()).unwrap_or(false),
+            Self::Virtual(_) => false,
+        }
+    }
+
+    /// Whether it only names a file, and cannot read or write it (`O_PATH`).
+    pub(crate) fn is_path_only(self) -> bool {
+        match self {
+            Self::System(fd) => is_path_only(fd),
             Self::Virtual(_) => false,
         }
     }

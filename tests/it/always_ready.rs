@@ -7,7 +7,7 @@ use readily::io::{
     Async, BufReader, BufWriter, Direction, LengthPrefix, Stdin, Stdout, copy, copy_bidirectional,
 };
 use readily::task::BUDGET;
-use readily::{EventLoop, WeakHandle, gather, sleep, spawn, wait_for, yield_now};
+use readily::{Error, EventLoop, WeakHandle, gather, sleep, spawn, wait_for, yield_now};
 use readily_testing::{Faults, Personality, SimLoop};
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -297,4 +297,24 @@ fn reads_of_the_value_itself_and_of_the_async_can_be_mixed() {
         assert_eq!(refused.kind(), ErrorKind::BrokenPipe);
     })
     .unwrap();
+}
+
+/// With `O_PATH` the descriptor has no operations.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_descriptor_that_only_names_a_file_is_refused() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let _guard = guard!();
+    const O_PATH: i32 = 0o10_000_000;
+    on_each_loop(async || {
+        for path in ["Cargo.toml", "/", "/dev/null"] {
+            let file = File::options().read(true).custom_flags(O_PATH).open(path);
+            let error = Async::new(file.unwrap()).unwrap_err();
+            let inner = error.get_ref().and_then(|error| error.downcast_ref());
+            assert!(
+                matches!(inner, Some(Error::BadDescriptor { .. })),
+                "{path}: {error}"
+            );
+        }
+    });
 }

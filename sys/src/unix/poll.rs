@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use crate::unix::file_id::{FileId, stat};
+use crate::unix::nonblocking;
 use crate::{cvt, ppoll, uninterrupted};
 
 /// Something to read, or the end.
@@ -195,6 +196,17 @@ pub fn is_always_ready(fd: RawFd) -> io::Result<bool> {
         }),
         _ => false,
     })
+}
+
+/// Whether `fd` only names a file (`O_PATH`): it can be neither read nor polled. Systems without the flag have no such
+/// descriptor.
+#[must_use]
+pub fn is_path_only(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(target_os = "linux")]
+    let flag = libc::O_PATH;
+    #[cfg(not(target_os = "linux"))]
+    let flag = 0;
+    nonblocking::flags(fd).is_ok_and(|flags| flags & flag != 0)
 }
 
 /// Whether `fd` may be polled: see [`file_kind`].
