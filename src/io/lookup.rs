@@ -84,7 +84,8 @@ impl LookupError {
 /// # Errors
 ///
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a text that is neither an address nor a name with a port;
-/// an error with a [`LookupError`] inside; an error if no loop is running here.
+/// an error with a [`LookupError`] inside; `EMFILE` or `ENFILE` if there is no descriptor for the look-up; an error if
+/// no loop is running here.
 ///
 /// # Cancellation
 ///

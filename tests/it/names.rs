@@ -1,7 +1,7 @@
 //! Names: looked up in the thread pool or in the table of the kernel in memory, and connected to by happy
 //! eyeballs.
 
-use crate::support::{guard, on_each_loop, strict_run, unused_addr};
+use crate::support::{guard, is_alone, on_each_loop, strict_run, unused_addr};
 use readily::blocking::QueuedJobs;
 use readily::io::{ConnectError, LookupError, TcpListener, TcpStream, lookup_addr, lookup_host};
 use readily::{EventLoop, ThreadPool, WeakHandle, wait_for};
@@ -287,4 +287,28 @@ fn addresses_that_refuse_are_passed_over_at_once() {
         let refused = TcpStream::connect(vec![unused_addr(), unused_addr()]).await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
+}
+
+/// The library of the system says that the name is not known.
+#[test]
+fn a_name_that_cannot_be_looked_up_for_want_of_descriptors_is_not_unknown() {
+    if !is_alone(Some(40)) {
+        return;
+    }
+    strict_run(async {
+        lookup_host("localhost:1").await.unwrap(); // the threads are there
+        let mut all = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            all.push(file);
+        }
+        let error = lookup_host("localhost:1").await.unwrap_err();
+        assert_eq!(
+            error.raw_os_error(),
+            Some(readily_sys::errno::EMFILE),
+            "{error}"
+        );
+        drop(all);
+        lookup_host("localhost:1").await.unwrap();
+    })
+    .unwrap();
 }

@@ -3,6 +3,7 @@
 
 use super::address::Address;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,20 @@ impl NameError {
     }
 }
 
+/// The GNU library knows no name while it cannot open its files, and does not say why: then the error is that of an
+/// `open` here.
+fn unless_exhausted(error: NameError) -> NameError {
+    if !matches!(error, NameError::NotFound | NameError::TryAgain) {
+        return error;
+    }
+    match File::open("/dev/null") {
+        Err(open) if matches!(open.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            NameError::System(open)
+        }
+        _ => error,
+    }
+}
+
 /// The list that `getaddrinfo` returns; dropping it frees it.
 struct Found(*mut libc::addrinfo);
 
@@ -67,7 +82,7 @@ pub fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, NameError> {
     // SAFETY: a text that ends in a zero byte, no service, and places that outlive the call.
     let code = unsafe { libc::getaddrinfo(host.as_ptr(), null(), &raw const hints, &raw mut list) };
     if code != 0 {
-        return Err(NameError::new(code));
+        return Err(unless_exhausted(NameError::new(code)));
     }
     let list = Found(list);
     let mut addresses = Vec::new();
@@ -119,7 +134,7 @@ pub fn name(ip: IpAddr) -> Result<String, NameError> {
         )
     };
     if code != 0 {
-        return Err(NameError::new(code));
+        return Err(unless_exhausted(NameError::new(code)));
     }
     let name: Vec<u8> = host
         .iter()
