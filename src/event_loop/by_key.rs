@@ -23,7 +23,7 @@ impl LoopHandle {
     /// # Errors
     ///
     /// As `send(2)` or `write(2)`; `WouldBlock` if there is no room at all; `NotFound` if the registration was
-    /// removed, or is not one with callbacks.
+    /// removed, or is not one with callbacks; [`Error::Forked`] as an `io::Error`.
     ///
     /// # Examples
     ///
@@ -52,7 +52,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_to(&self, key: Key, bytes: &[u8]) -> io::Result<usize> {
-        let registration = self.registration_of(key)?;
+        let registration = self.usable_registration_of(key)?;
         match registration.socket() {
             Some(socket) => socket::send(socket, bytes),
             None => registration
@@ -65,9 +65,9 @@ impl LoopHandle {
     ///
     /// # Errors
     ///
-    /// As `shutdown(2)`; `NotFound` as in [`write_to`](Self::write_to).
+    /// As `shutdown(2)`; `NotFound` and [`Error::Forked`] as in [`write_to`](Self::write_to).
     pub fn shutdown_of(&self, key: Key, how: Shutdown) -> io::Result<()> {
-        self.with_fd_of(key, |fd| fd.shutdown(how))
+        self.usable_registration_of(key)?.fd_ref().shutdown(how)
     }
 
     /// Calls `f`, which is not user code, with the descriptor of `key`.
@@ -77,6 +77,13 @@ impl LoopHandle {
         f: impl FnOnce(FdRef<'_>) -> io::Result<R>,
     ) -> io::Result<R> {
         f(self.registration_of(key)?.fd_ref())
+    }
+
+    /// The same for what changes the connection, which a forked child shares with its parent.
+    fn usable_registration_of(&self, key: Key) -> io::Result<RegistrationRc> {
+        let registration = self.registration_of(key)?;
+        self.ensure_usable().map_err(Error::into_io)?;
+        Ok(registration)
     }
 
     /// A reference of its own: it is never the last one while a callback of the registration runs.

@@ -6,7 +6,7 @@
 //!
 //! In asyncio: `BaseTransport`, `ReadTransport`, `WriteTransport`.
 
-use super::shared::Shared;
+use super::shared::{Shared, WriteError};
 use super::state::{Once, Phase, Start, State};
 use crate::event_loop::{Key, LoopHandle};
 use std::cell::{Cell, RefCell};
@@ -35,18 +35,6 @@ const BURST: usize = 256 << 10;
 #[derive(Clone)]
 pub struct Transport {
     pub(super) shared: Rc<Shared>,
-}
-
-/// The error of [`Transport::write`] and [`Transport::write_eof`]: nothing was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// The transport is closing, or the connection has ended.
-    #[error("the transport closes, or its connection has ended")]
-    Closing,
-    /// [`Transport::write_eof`] was called before.
-    #[error("the end was written before: no bytes can follow it")]
-    AfterEof,
 }
 
 impl Transport {
@@ -93,9 +81,10 @@ impl Transport {
         let shared = &*self.shared;
         let tries = {
             let state = shared.state.borrow();
-            if state.phase >= Phase::Closing || shared.handle.is_closed() {
+            if state.phase >= Phase::Closing {
                 return Err(WriteError::Closing);
             }
+            shared.ensure_usable()?;
             if state.end != Once::No {
                 return Err(WriteError::AfterEof);
             }
@@ -131,6 +120,7 @@ impl Transport {
         if state.phase >= Phase::Closing {
             return Err(WriteError::Closing);
         }
+        self.shared.ensure_usable()?;
         if state.end != Once::No {
             return Err(WriteError::AfterEof);
         }

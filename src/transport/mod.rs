@@ -62,6 +62,7 @@ mod shared;
 mod state;
 
 pub use closed::ServerClosed;
-pub use handle::{Transport, WriteError};
+pub use handle::Transport;
 pub use protocol::Protocol;
 pub use server::Server;
+pub use shared::WriteError;

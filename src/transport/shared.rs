@@ -6,12 +6,27 @@
 
 use super::state::{Once, Phase, Start, State};
 use crate::event_loop::loop_handle::Cx;
-use crate::event_loop::{Key, LoopHandle, WeakHandle};
+use crate::event_loop::{Error, Key, LoopHandle, WeakHandle};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::Location;
 use std::rc::Rc;
+
+/// The error of [`Transport::write`](super::Transport::write) and [`Transport::write_eof`](super::Transport::write_eof): nothing was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The transport is closing, or the connection has ended.
+    #[error("the transport closes, or its connection has ended")]
+    Closing,
+    /// [`Transport::write_eof`](super::Transport::write_eof) was called before.
+    #[error("the end was written before: no bytes can follow it")]
+    AfterEof,
+    /// This process is a child of the one that made the loop: the connection is the parent's.
+    #[error("the connection is one of the parent process")]
+    Forked,
+}
 
 /// What a registration and its transports share.
 pub(super) struct Shared {
@@ -33,6 +48,15 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn open_loop(&self) -> Option<Rc<LoopHandle>> {
         self.handle.upgrade_open()
+    }
+
+    /// Fails if the loop is closed, or belongs to the parent process.
+    pub(super) fn ensure_usable(&self) -> Result<(), WriteError> {
+        match self.handle.with(LoopHandle::ensure_usable) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Error::Forked)) => Err(WriteError::Forked),
+            _ => Err(WriteError::Closing),
+        }
     }
 
     /// Whether the program has removed the registration by its key, in the callback that runs. From then on nothing of

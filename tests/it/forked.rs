@@ -17,10 +17,12 @@ use readily::poll::Poller;
 use readily::poll::poll2::PollPoller;
 use readily::spi;
 use readily::task::WaitError;
+use readily::transport::{Protocol, Transport, WriteError};
 use readily::{Closures, Error, EventLoop, Interest, JoinError, ThreadPool, wait_for};
 use std::cell::{Cell, RefCell};
 use std::future::pending;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -816,4 +818,45 @@ fn in_a_fork_cores_refuse_everything_and_nothing_hangs() {
             .unwrap()
             .is_clean()
     );
+}
+
+struct Silent;
+
+impl Protocol for Silent {
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+/// R108, R377.
+#[test]
+fn in_a_fork_a_transport_writes_nothing_into_the_parents_connection() {
+    if !is_alone(None) {
+        return;
+    }
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let transport = event_loop.create_transport(ours, Silent).unwrap();
+    turn_times(&mut event_loop, 2);
+    let key = transport.key().unwrap();
+    let code = in_a_fork(|| {
+        let forked = |error: std::io::Error| error.to_string() == Error::Forked.to_string();
+        let results = [
+            transport.write(b"child") == Err(WriteError::Forked),
+            transport.write_eof() == Err(WriteError::Forked),
+            transport.get_write_buffer_size() == 0,
+            event_loop.write_to(key, b"child").is_err_and(forked),
+            event_loop
+                .shutdown_of(key, Shutdown::Write)
+                .is_err_and(forked),
+        ];
+        transport.close();
+        i32::from(results == [true; 5])
+    });
+    assert_eq!(code, 1);
+    transport.write(b"parent").unwrap();
+    transport.close();
+    event_loop.run().unwrap();
+    let mut text = String::new();
+    (&theirs).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "parent");
 }
