@@ -2,6 +2,7 @@
 //!
 //! In asyncio: `Server.wait_closed`.
 
+use crate::event_loop::user_code::drop_bounded;
 use crate::event_loop::{LoopHandle, WeakHandle};
 use crate::task::budget;
 use crate::task::waiters::{WaiterKey, WakerList};
@@ -48,16 +49,21 @@ impl Closed {
             return;
         }
         self.result.set(Some(result));
-        let callbacks = self.callbacks.take();
-        if let Some(open) = handle.upgrade_open() {
-            for callback in callbacks {
-                open.call_soon_from(site, move |handle| callback(handle, result));
+        let open = handle.upgrade_open();
+        for callback in self.callbacks.take() {
+            match &open {
+                Some(open) => {
+                    let _ = open.call_soon_from(site, move |handle| callback(handle, result));
+                }
+                // Each by itself, because this may be in a destructor, and their destructors may panic.
+                None => drop_of(handle, callback),
             }
         }
         self.waiters.wake_all_reporting();
     }
 
-    /// Calls `callback` soon after the server is closed; soon after this call, if it is closed already.
+    /// Calls `callback` soon after the server is closed; soon after this call, if it is closed already. If the loop is
+    /// closed, drops it.
     pub(super) fn call(
         &self,
         handle: &WeakHandle,
@@ -65,11 +71,20 @@ impl Closed {
         callback: OnClosed,
     ) {
         match (self.result.get(), handle.upgrade_open()) {
+            (_, None) => drop_of(handle, callback),
+            (None, Some(_)) => self.callbacks.borrow_mut().push(callback),
             (Some(result), Some(open)) => {
                 open.call_soon_from(site, move |handle| callback(handle, result));
             }
-            _ => self.callbacks.borrow_mut().push(callback),
         }
+    }
+}
+
+/// Drops a callback of a loop that is closed, being closed, or gone. A panic is reported.
+fn drop_of(handle: &WeakHandle, callback: OnClosed) {
+    match handle.upgrade() {
+        Some(closed) => closed.drop_guarded(callback),
+        None => drop_bounded(callback),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariants: D1, D2, D3, D4, L2.
 
 use crate::support::{
-    Count, guard, listener, reset, strict_loop, tcp_pair, turn_times, turn_until, unused_addr,
+    Count, collect_unhandled, guard, listener, reset, strict_loop, tcp_pair, turn_times,
+    turn_until, unused_addr,
 };
 use readily::event_loop::Accepted;
 use readily::transport::{Protocol, Server, ServerClosed, Transport, WriteError};
@@ -1036,6 +1037,54 @@ fn a_pipe_has_a_transport_at_each_end() {
     assert_eq!(said(&calls), "made through end lost");
     assert_eq!(said(&write_calls), "made lost");
     assert!(cat.wait().unwrap().success());
+}
+
+/// Panics when it is dropped, and echoes until then.
+struct PanicsAtDrop;
+
+impl Drop for PanicsAtDrop {
+    fn drop(&mut self) {
+        std::panic::resume_unwind(Box::new("planted"));
+    }
+}
+
+impl Protocol for PanicsAtDrop {
+    fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+}
+
+/// D4. A second panic inside the first would abort the process.
+#[test]
+fn the_destructors_of_a_server_may_all_panic_at_the_end_of_the_loop() {
+    let _guard = guard!();
+    let mut event_loop = EventLoop::new().unwrap();
+    event_loop.set_panic_policy(PanicPolicy::Isolate);
+    let reports = collect_unhandled(&event_loop);
+    let (listener, addr) = listener();
+    let server = event_loop.create_server(listener, |_, _| Some(PanicsAtDrop));
+    let server = server.unwrap();
+    for _ in 0..2 {
+        let panics = PanicsAtDrop;
+        server.on_closed(move |_, _| drop(panics));
+    }
+    let _client = TcpStream::connect(addr).unwrap();
+    turn_until(&mut event_loop, || server.connections().len() == 1);
+    drop(event_loop);
+    assert_eq!(reports.len(), 3, "{}", reports.text());
+}
+
+#[test]
+fn a_callback_for_the_end_of_a_server_is_dropped_if_the_loop_has_gone() {
+    let _guard = guard!();
+    let event_loop = strict_loop();
+    let (listener, _addr) = listener();
+    let server = event_loop
+        .create_server(listener, |_, _| Some(Echo))
+        .unwrap();
+    drop(event_loop);
+    let owned = Rc::new(());
+    let kept = Rc::clone(&owned);
+    server.on_closed(move |_, _| drop(kept));
+    assert_eq!(Rc::strong_count(&owned), 1);
 }
 
 /// A FIFO whose reader finds new bytes whenever it has read the last ones: the protocol writes them.
