@@ -15,6 +15,7 @@ use super::state::{Once, Phase, Start, Step};
 use crate::event_loop::loop_handle::{Callbacks, Cx};
 use crate::event_loop::{Attachment, LoopHandle};
 use crate::poll::Interest;
+use readily_sys::{errno, socket};
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
@@ -121,7 +122,7 @@ impl<P: Protocol> Connection<P> {
             Ok(n) => n,
             Err(error) if is_no_error(&error) => 0,
             Err(error) => {
-                self.transport.fail(error);
+                self.transport.fail(broken_pipe(cx).unwrap_or(error));
                 0
             }
         }
@@ -287,6 +288,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
         // The registration is removed: bytes that are written from here on are lost.
         self.shared().key.set(None);
         self.make();
+        let error = error.or_else(|| broken_pipe(cx));
         // Both sides have ended. No more bytes come, so the rest is read here, up to the end of the data.
         if error.is_none() {
             self.read_rest(cx);
@@ -294,6 +296,15 @@ impl<P: Protocol> Callbacks for Connection<P> {
         self.shared().state.borrow_mut().end_with(error);
         self.lose();
     }
+}
+
+/// The reason why the writing end of a pipe hangs up: its reader has gone. The system reports none, and a descriptor that
+/// is open for writing only has no data whose end could be read.
+fn broken_pipe(cx: &Cx<'_>) -> Option<io::Error> {
+    let refusal = || cx.read(&mut []).err()?.raw_os_error();
+    let is_other = cx.fd_ref().kind() == socket::Kind::Other;
+    let is_writer = is_other && refusal() == Some(errno::EBADF);
+    is_writer.then(|| io::ErrorKind::BrokenPipe.into())
 }
 
 /// How many bytes there are up to the end of the data, at most. A FIFO may have a new writer by now, whose bytes would

@@ -78,7 +78,8 @@ pub trait Protocol {
     }
 
     /// The connection has ended, or could not be established. If `error` is `None`, this side has closed or aborted
-    /// the connection, or both sides have ended. Nothing can be written any more.
+    /// the connection, or both sides have ended. For the writing end of a pipe whose reader has gone the error is of
+    /// the kind `BrokenPipe`. Nothing can be written any more.
     fn connection_lost(&mut self, transport: &Transport, error: Option<io::Error>) {
         let _ = (transport, error);
     }

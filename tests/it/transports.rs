@@ -1039,6 +1039,27 @@ fn a_pipe_has_a_transport_at_each_end() {
     assert!(cat.wait().unwrap().success());
 }
 
+/// Its reader goes while it is idle, or before its first call.
+#[test]
+fn the_writing_end_of_a_pipe_is_lost_with_a_broken_pipe() {
+    let _guard = guard!();
+    for (starts, pauses) in [(true, false), (true, true), (false, false)] {
+        let mut event_loop = strict_loop();
+        let (reader, writer) = readily_testing::for_tests::pipe().unwrap();
+        let (protocol, calls) = Logged::quiet();
+        let transport = event_loop.create_transport(writer, protocol).unwrap();
+        if pauses {
+            transport.pause_reading();
+        }
+        if starts {
+            turn_until_said(&mut event_loop, &calls, "made");
+        }
+        drop(reader);
+        event_loop.run().unwrap();
+        assert_eq!(said(&calls), "made lost: BrokenPipe");
+    }
+}
+
 /// Panics when it is dropped, and echoes until then.
 struct PanicsAtDrop;
 
