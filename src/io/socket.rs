@@ -146,10 +146,7 @@ impl Socket {
     }
 
     pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::System(fd) => with_std(fd.as_fd(), net::TcpStream::peer_addr),
-            Self::Virtual(fd) => fd.peer_addr(),
-        }
+        self.fd_ref().peer_addr()
     }
 
     pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {

@@ -9,9 +9,10 @@ use readily_sys::nonblocking::{self, Hold};
 use readily_sys::poll::{FileKind, file_kind, is_always_ready, is_path_only};
 use readily_sys::socket;
 use readily_sys::transfer::{self, Transfer};
+use readily_sys::with_std;
 use std::cell::Cell;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
@@ -290,11 +291,23 @@ impl<'a> FdRef<'a> {
         }
     }
 
+    /// Returns the address of the peer (`getpeername(2)`).
+    ///
+    /// # Errors
+    ///
+    /// As `getpeername(2)`; `InvalidInput` if it is not an internet address.
+    pub(crate) fn peer_addr(self) -> io::Result<SocketAddr> {
+        match self {
+            Self::System(fd) => with_std(fd, TcpStream::peer_addr),
+            Self::Virtual(fd) => fd.peer_addr(),
+        }
+    }
+
     /// Returns the local address of the socket (`getsockname(2)`).
     ///
     /// # Errors
     ///
-    /// As `getsockname(2)`; `InvalidInput` if it is not an internet address.
+    /// As `getsockname(2)`; `Unsupported` if it is not an internet address.
     pub fn local_addr(self) -> io::Result<SocketAddr> {
         match self {
             Self::System(fd) => socket::local_addr(fd),

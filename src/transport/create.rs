@@ -93,7 +93,8 @@ impl LoopHandle {
         protocol: P,
     ) -> Result<Transport, RegisterError<P>> {
         let descriptor = descriptor.into();
-        if let socket::Kind::Listener | socket::Kind::Datagram = descriptor.fd_ref().kind() {
+        let kind = descriptor.fd_ref().kind();
+        if let socket::Kind::Listener | socket::Kind::Datagram = kind {
             let fd = descriptor.fd_ref().raw();
             return Err(RegisterError {
                 error: Error::NotStream { fd },
@@ -101,8 +102,13 @@ impl LoopHandle {
                 callbacks: protocol,
             });
         }
+        let peer = match kind {
+            // An error: it has no internet address, or the peer has gone.
+            socket::Kind::Stream => descriptor.fd_ref().peer_addr().ok(),
+            _ => None,
+        };
         let site = Location::caller();
-        let transport = Transport::new(self, Start::New, None, site);
+        let transport = Transport::new(self, Start::New, peer, site);
         let connection = Connection::new(self, protocol, &transport, None);
         let key = self
             .register_with(descriptor, Interest::NONE, Trigger::Level, connection)

@@ -246,8 +246,7 @@ impl Transport {
         }
     }
 
-    /// Returns the address of the peer. `None` if the address is no IP address, and for each transport of
-    /// [`LoopHandle::create_transport`].
+    /// Returns the address of the peer. `None` if the address is no IP address.
     #[doc(alias = "get_extra_info")]
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
@@ -258,7 +257,7 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// As `getsockname(2)`; `NotFound` once the connection has ended.
+    /// As `getsockname(2)`; `Unsupported` if the address is no IP address; `NotFound` once the connection has ended.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let not_found = || io::Error::from(io::ErrorKind::NotFound);
         let key = self.shared.key.get().ok_or_else(not_found)?;

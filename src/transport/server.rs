@@ -104,7 +104,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As `getsockname(2)`; `NotFound` if the listener is closed.
+    /// As `getsockname(2)`; `Unsupported` if the address is no IP address; `NotFound` if the listener is closed.
     #[doc(alias = "sockets")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let not_found = || io::Error::from(io::ErrorKind::NotFound);

@@ -1060,6 +1060,28 @@ fn the_writing_end_of_a_pipe_is_lost_with_a_broken_pipe() {
     }
 }
 
+#[test]
+fn a_transport_of_a_socket_has_the_addresses_of_the_socket() {
+    let _guard = guard!();
+    let mut event_loop = strict_loop();
+    let (client, stream) = tcp_pair();
+    let addr = client.local_addr().unwrap();
+    let (protocol, calls) = Logged::new(move |_call, transport| {
+        assert_eq!(transport.peer_addr(), Some(addr));
+    });
+    event_loop.create_transport(stream, protocol).unwrap();
+    turn_until_said(&mut event_loop, &calls, "made");
+    reset(client);
+    event_loop.run().unwrap();
+    assert_eq!(said(&calls), "made lost: ConnectionReset");
+
+    let (_peer, stream) = UnixStream::pair().unwrap();
+    let transport = event_loop.create_transport(stream, Echo).unwrap();
+    assert_eq!(transport.peer_addr(), None);
+    let refused = transport.local_addr().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+}
+
 /// Panics when it is dropped, and echoes until then.
 struct PanicsAtDrop;
 

@@ -164,15 +164,16 @@ pub fn is_unconnected(fd: BorrowedFd<'_>) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// Those of `getsockname(2)`; `InvalidInput` where it is no address of the internet.
+/// Those of `getsockname(2)`; `Unsupported` where it is no address of the internet.
 pub fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let mut own = Address::empty();
     let (to, len) = own.parts_mut();
     // SAFETY: `to` points to `*len` bytes of `own`, which is ours alone until the call returns;
     // the descriptor is borrowed, so it is open.
     cvt(unsafe { libc::getsockname(fd.as_raw_fd(), to, len) })?;
+    let unsupported = "the local address is not one of the internet";
     own.to_std()
-        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, unsupported))
 }
 
 /// How many bytes can be read at once; zero where the system does not report it. For a datagram
