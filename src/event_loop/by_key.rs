@@ -19,6 +19,8 @@ impl LoopHandle {
     ///
     /// What there is no room for, the caller keeps until `on_write` of that registration:
     /// [`set_interest_of`](Self::set_interest_of) asks for it. A [`Transport`](crate::transport::Transport) does both.
+    /// With the key of a transport, the bytes overtake those in its buffer: use
+    /// [`Transport::write`](crate::transport::Transport::write).
     ///
     /// # Errors
     ///

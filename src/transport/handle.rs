@@ -265,7 +265,9 @@ impl Transport {
         handle.with_fd_of(key, |fd| fd.local_addr())
     }
 
-    /// Returns the key of the registration; `None` once the connection has ended.
+    /// Returns the key of the registration; `None` once the connection has ended. If the registration is removed by its
+    /// key, the protocol is dropped without further calls. [`LoopHandle::write_to`] with this key writes past the
+    /// buffer of the transport.
     #[must_use]
     pub fn key(&self) -> Option<Key> {
         self.shared.key.get()
