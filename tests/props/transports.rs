@@ -14,7 +14,7 @@ use readily_testing::strategies::faults;
 use readily_testing::{Faults, Fd, Kernel, Personality};
 use std::cell::RefCell;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -150,6 +150,8 @@ struct Checked {
     calls: Rc<RefCell<Calls>>,
     /// Whether the defaults hold reading back.
     holds: bool,
+    /// Whether the connection is established by the loop: it may end before.
+    connects: bool,
 }
 
 impl Checked {
@@ -218,7 +220,7 @@ impl Protocol for Checked {
     fn connection_lost(&mut self, _transport: &Transport, error: Option<io::Error>) {
         let mut calls = self.calls.borrow_mut();
         assert!(calls.lost.is_none(), "lost twice");
-        assert!(calls.made, "lost without being made");
+        assert!(calls.made || self.connects, "lost without being made");
         calls.lost = Some(error.map(|error| error.kind()));
     }
 }
@@ -279,22 +281,42 @@ fn turn(event_loop: &mut EventLoop) {
     spi::check_invariants(event_loop);
 }
 
+/// Makes the connection, as one of the loop's own or as one that exists already. `None` if the faults do not allow it.
+fn begin(
+    event_loop: &EventLoop,
+    kernel: &Kernel,
+    capacity: usize,
+    protocol: Checked,
+) -> Option<(Transport, Fd)> {
+    if protocol.connects {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let listener = kernel.listen(addr, 1).ok()?;
+        let transport = event_loop.create_connection(addr, protocol).ok()?;
+        let (theirs, _) = (0..20).find_map(|_| listener.accept().ok())?;
+        theirs.set_capacity(capacity);
+        return Some((transport, theirs));
+    }
+    let (ours, theirs) = kernel.tcp().ok()?;
+    ours.set_capacity(capacity);
+    theirs.set_capacity(capacity);
+    let descriptor: Rc<dyn VirtualFd> = Rc::new(ours);
+    let transport = event_loop.create_transport(descriptor, protocol).ok()?;
+    Some((transport, theirs))
+}
+
 proptest! {
     /// D1, D2, D3. However it is used: the order of the calls, each byte once, each end once, and a peer that
     /// goes on taking gets all that was accepted, if the connection was closed and not aborted.
     #[test]
     fn a_protocol_is_called_in_order_and_each_byte_arrives_once(
-        ops in ops(), kernel in 0..KERNELS.len(), holds: bool, faults in faults(), capacity in 1..400_usize,
+        ops in ops(), kernel in 0..KERNELS.len(), holds: bool, connects: bool, faults in faults(),
+        capacity in 1..400_usize,
     ) {
         let (mut event_loop, kernel) = on(KERNELS[kernel], faults);
-        let (ours, theirs) = kernel.tcp().unwrap();
-        ours.set_capacity(capacity);
-        theirs.set_capacity(capacity);
         let calls = Rc::new(RefCell::new(Calls::default()));
-        let protocol = Checked { calls: Rc::clone(&calls), holds };
-        let descriptor: Rc<dyn VirtualFd> = Rc::new(ours);
+        let protocol = Checked { calls: Rc::clone(&calls), holds, connects };
         // An error of the poller that the faults make: nothing was registered.
-        let Ok(transport) = event_loop.create_transport(descriptor, protocol) else { return Ok(()) };
+        let Some((transport, theirs)) = begin(&event_loop, &kernel, capacity, protocol) else { return Ok(()) };
         let mut peer = Peer { fd: Some(theirs), sent: 0, taken: Vec::new(), has_end: false, has_ended: false };
         let mut is_reset = false;
         for op in ops {
