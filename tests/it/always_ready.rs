@@ -7,7 +7,7 @@ use readily::io::{
     Async, BufReader, BufWriter, Direction, LengthPrefix, Stdin, Stdout, copy, copy_bidirectional,
 };
 use readily::task::BUDGET;
-use readily::{Error, EventLoop, WeakHandle, gather, sleep, spawn, wait_for, yield_now};
+use readily::{EventLoop, WeakHandle, gather, sleep, spawn, wait_for, yield_now};
 use readily_testing::{Faults, Personality, SimLoop};
 use std::cell::Cell;
 use std::fs::{self, File};
@@ -312,7 +312,7 @@ fn a_descriptor_that_only_names_a_file_is_refused() {
             let error = Async::new(file.unwrap()).unwrap_err();
             let inner = error.get_ref().and_then(|error| error.downcast_ref());
             assert!(
-                matches!(inner, Some(Error::BadDescriptor { .. })),
+                matches!(inner, Some(readily::Error::BadDescriptor { .. })),
                 "{path}: {error}"
             );
         }
