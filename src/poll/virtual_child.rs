@@ -22,8 +22,10 @@ pub trait VirtualChild: fmt::Debug {
     fn take_status(&self) -> io::Result<Option<c_int>>;
 
     /// Sends it a signal, as `pidfd_send_signal(2)`. The loop does not call this after
-    /// [`take_status`](Self::take_status) has returned a status or an error (P13): the number may be that of another
+    /// [`take_status`](Self::take_status) has returned a status or an error ([P13]): the number may be that of another
     /// process then.
+    ///
+    /// [P13]: crate::book::invariants#p13
     ///
     /// # Errors
     ///
