@@ -158,6 +158,11 @@ impl<'a> Cx<'a> {
         }
     }
 
+    /// Whether this registration owns a socket of the system, which is known without a system call.
+    pub(crate) fn owns_socket(&self) -> bool {
+        self.registration.socket().is_some()
+    }
+
     /// Whether this registration is removed.
     pub(crate) fn is_removed(&self) -> bool {
         let reasons = self.registration.state.get().reasons;

@@ -302,7 +302,7 @@ impl<P: Protocol> Callbacks for Connection<P> {
 /// is open for writing only has no data whose end could be read.
 fn broken_pipe(cx: &Cx<'_>) -> Option<io::Error> {
     let refusal = || cx.read(&mut []).err()?.raw_os_error();
-    let is_other = cx.fd_ref().kind() == socket::Kind::Other;
+    let is_other = !cx.owns_socket() && cx.fd_ref().kind() == socket::Kind::Other;
     let is_writer = is_other && refusal() == Some(errno::EBADF);
     is_writer.then(|| io::ErrorKind::BrokenPipe.into())
 }
@@ -310,8 +310,8 @@ fn broken_pipe(cx: &Cx<'_>) -> Option<io::Error> {
 /// How many bytes there are up to the end of the data, at most. A FIFO may have a new writer by now, whose bytes would
 /// never end; those that come from now on are lost with the descriptor.
 fn bytes_left(cx: &Cx<'_>) -> usize {
-    match cx.fd_ref().is_pipe() {
-        Ok(true) => cx.fd_ref().bytes_available().unwrap_or(0),
-        _ => usize::MAX,
+    match !cx.owns_socket() && cx.fd_ref().is_pipe().unwrap_or(false) {
+        true => cx.fd_ref().bytes_available().unwrap_or(0),
+        false => usize::MAX,
     }
 }
