@@ -4,7 +4,7 @@
 //! (N4, N10).
 
 use super::async_fd::{Async, System};
-use super::check::{nothing, written};
+use super::check::{nothing, write_all};
 use super::poll_read::PollRead;
 use super::poll_write::PollWrite;
 use super::watched::{Direction, Io};
@@ -105,15 +105,8 @@ where
     /// # Cancellation
     ///
     /// Some of `bytes` may have been written; their number is lost.
-    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return poll_fn(nothing).await.map(drop);
-        }
-        while !bytes.is_empty() {
-            let n = self.write(bytes).await?;
-            bytes = &bytes[written(n, bytes.len())?..];
-        }
-        Ok(())
+    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        write_all(bytes, async |left: &[u8]| self.write(left).await).await
     }
 
     /// Polls a write, as [`Async::write`]. Of several tasks that poll, only the one that polled last is woken.

@@ -1,5 +1,5 @@
-//! Checks of the counts that a stream returns: it may be anyone's (R125). A transfer of nothing, which is the same for
-//! all streams.
+//! Checks of the counts that a stream returns: it may be anyone's (R125). A transfer of nothing, and one of all bytes,
+//! which are the same for several kinds of stream.
 
 use crate::task::budget;
 use std::io;
@@ -39,5 +39,22 @@ pub(super) fn written(n: usize, of: usize) -> io::Result<usize> {
     match n {
         0 => Err(io::ErrorKind::WriteZero.into()),
         n => Ok(n),
+    }
+}
+
+/// Writes all of `bytes` by `write`, which is called once if there are none, so that this costs budget, too (F1).
+pub(super) async fn write_all(
+    bytes: &[u8],
+    write: impl AsyncFn(&[u8]) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut left = bytes;
+    loop {
+        let n = write(left).await?;
+        if !left.is_empty() {
+            left = &left[written(n, left.len())?..];
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! In asyncio: `connect_read_pipe`, `connect_write_pipe`. In the notes: the I/O of coroutines (N4, N10).
 
-use super::check::nothing;
+use super::check::{nothing, write_all};
 use super::pipe_end::{PipeEnd, ReadSome, open};
 use super::watched::{Direction, Io, Watched};
 use crate::event_loop::FdState;
@@ -134,17 +134,17 @@ impl PipeReader {
     ///
     /// Bytes that were read are at the front of `buffer`, but their number is lost.
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        if buffer.is_empty() {
-            return poll_fn(nothing).await.map(drop);
-        }
-        let mut done = 0;
-        while done < buffer.len() {
-            match self.read(&mut buffer[done..]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => done += n,
+        let mut left = buffer;
+        loop {
+            let n = self.read(left).await?;
+            if n == 0 && !left.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left = &mut left[n..];
+            if left.is_empty() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Appends to `into` all bytes up to the end of the stream, and returns their number.
@@ -246,17 +246,8 @@ impl PipeWriter {
     /// # Cancellation
     ///
     /// Some of the bytes may have been written; their number is lost.
-    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return poll_fn(nothing).await.map(drop);
-        }
-        while !bytes.is_empty() {
-            match self.write(bytes).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => bytes = &bytes[n..],
-            }
-        }
-        Ok(())
+    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        write_all(bytes, async |left: &[u8]| self.write(left).await).await
     }
 
     /// Waits until all reading ends are closed, for a program that has nothing to write.

@@ -2,7 +2,7 @@
 //!
 //! In asyncio: `connect_write_pipe` with `sys.stdout`, which refuses files. In the notes: the I/O of coroutines (N4, N10).
 
-use super::check::{nothing, written};
+use super::check::{nothing, write_all};
 use super::standard_streams::Stream;
 use super::watched::Direction;
 use crate::poll::VirtualFd;
@@ -97,15 +97,8 @@ macro_rules! standard_writer {
             /// # Cancellation
             ///
             /// Some of `bytes` may have been written; their number is lost.
-            pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-                if bytes.is_empty() {
-                    return poll_fn(nothing).await.map(drop);
-                }
-                while !bytes.is_empty() {
-                    let n = self.write(bytes).await?;
-                    bytes = &bytes[written(n, bytes.len())?..];
-                }
-                Ok(())
+            pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+                write_all(bytes, async |left: &[u8]| self.write(left).await).await
             }
 
             /// Waits until a write is worth trying.

@@ -2,8 +2,8 @@
 //!
 //! An `Rc` of a structure that ends with a `Box<dyn …>` takes two blocks. An `Rc` of a structure that
 //! ends with the value itself takes one, but the place of the value depends on its alignment, which each use has
-//! to look up. Here no value is aligned to more than the header before it: both are at fixed places. The pointer
-//! knows the type of the value, so the block need not. It comes from the cache of freed blocks ([`block_cache`]).
+//! to look up. Here no value is aligned to more than the header before it: both are at fixed places. The pointer is
+//! a wide one, so the block does not contain the type of the value. It comes from the cache of freed blocks ([`block_cache`]).
 //!
 //! It makes no system call; it is in this crate because it needs `unsafe`.
 //! In the notes it holds the *callbacks* of one descriptor (N7).

@@ -31,7 +31,7 @@ impl Folder {
         &self.0
     }
 
-    /// The user that a server has to run as, if the tests run as root: `nobody`.
+    /// The account of the server, if the tests run as root: the number is that of `nobody`.
     fn user(&self) -> Option<u32> {
         let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         is_root.then_some(65_534)
